@@ -1,0 +1,1 @@
+//! Reads, evaluates, records transitions and notifications together. The only impure file of this room.

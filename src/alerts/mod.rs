@@ -1,0 +1,98 @@
+//! (rules, series, previous state, now) → transitions and messages. Pure but for `engine.rs`.
+
+pub mod engine;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::units::Span;
+
+/// `[alerts]`: rules and timing.
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Prometheus rule files, unchanged; globs relative to this file.
+    pub rule_files: Vec<String>,
+    /// How often rules are evaluated while a launch is watched.
+    pub interval: Span,
+    /// The built-in pack: 5xx, CPU, memory, queue, target down, probe failing, certificate, dead-man switch.
+    pub pack: bool,
+    /// Built-in rules to leave out, by name.
+    pub disable: Vec<String>,
+    /// A URL pinged every minute while hypercare could page you: an outside dead-man switch.
+    pub dead_mans_switch: Option<crate::domain::secret::Secret>,
+    pub group_wait: Span,
+    pub group_interval: Span,
+    pub repeat_interval: Span,
+    /// The same for groups with a critical alert.
+    pub critical_group_wait: Span,
+    pub critical_group_interval: Span,
+    pub critical_repeat_interval: Span,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            rule_files: Vec::new(),
+            interval: Span::secs(15),
+            pack: true,
+            disable: Vec::new(),
+            dead_mans_switch: None,
+            group_wait: Span::secs(30),
+            group_interval: Span::secs(300),
+            repeat_interval: Span::secs(4 * 3600),
+            critical_group_wait: Span::secs(10),
+            critical_group_interval: Span::secs(60),
+            critical_repeat_interval: Span::secs(1800),
+        }
+    }
+}
+
+/// `[[route]]`: who hears what. The first route whose `match` fits wins unless it says `continue = true`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct RouteConfig {
+    /// Label matchers, comma-separated: `severity="critical",service=~"shop|pay"`. Empty matches all.
+    #[serde(rename = "match")]
+    pub matchers: String,
+    pub channels: Vec<String>,
+    /// Channel that also gets a critical message which the first has not accepted within two minutes.
+    pub failover: Option<String>,
+    /// Labels that make a group. Default: service, alertname.
+    pub group_by: Option<Vec<String>>,
+    pub group_wait: Option<Span>,
+    pub group_interval: Option<Span>,
+    pub repeat_interval: Option<Span>,
+    #[serde(rename = "continue")]
+    pub continue_: bool,
+}
+
+/// `[slo.NAME]`: an objective over events.
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SloConfig {
+    /// Default: the only service, or the service of the same name.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// Percent of good events: 99.9.
+    pub objective: f64,
+    /// Selector of a counter of bad events.
+    #[serde(default)]
+    pub bad: Option<String>,
+    /// Selector of a counter of good events (instead of `bad`).
+    #[serde(default)]
+    pub good: Option<String>,
+    /// Selector of a counter of all events.
+    pub total: String,
+    #[serde(default = "thirty_days")]
+    pub period: Span,
+}
+
+fn thirty_days() -> Span {
+    Span::secs(30 * 86_400)
+}
+
+/// Rule files resolved against the configuration's folder.
+#[derive(Debug, Clone, Default)]
+pub struct RuleFiles(pub Vec<PathBuf>);

@@ -1,0 +1,1 @@
+//! Series → SVG: one look for report, mail, launch room, terminal.

@@ -1,0 +1,21 @@
+//! The words of the trade: plain values shared by every room. No I/O, no async, no SQL, no clock but an injected one.
+//!
+//! Read `launch.rs` first (what a launch is), then `verdict.rs` (what a gate says), `metric.rs` (what a series is),
+//! `alert.rs` (what wakes somebody) and `notification.rs` (what is sent). Nothing here imports another room.
+
+pub mod alert;
+pub mod clock;
+pub mod evidence;
+pub mod feedback;
+pub mod gap;
+pub mod incident;
+pub mod launch;
+pub mod marker;
+pub mod metric;
+pub mod notification;
+pub mod problem;
+pub mod release;
+pub mod secret;
+pub mod service;
+pub mod units;
+pub mod verdict;

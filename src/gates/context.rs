@@ -1,0 +1,161 @@
+//! What a gate is given: repository, facts, target, release identity, configuration, budgets, clock, earlier outcomes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use super::facts::Facts;
+use crate::domain::clock::{SharedClock, Timestamp};
+use crate::domain::release::ReleaseId;
+use crate::domain::service::Profile;
+use crate::domain::verdict::{GateResult, Outcome};
+use crate::net::safety::{Guard, Intent, Prober, Target};
+
+/// One text or binary file of the repository, by its path with `/` relative to the repository's root.
+#[derive(Debug, Clone)]
+pub struct RepoFile {
+    pub path: String,
+    pub bytes: u64,
+}
+
+/// The repository as walked once for all gates: tracked files in a git repository (untracked-unignored ones too),
+/// every file not ignored elsewhere.
+#[derive(Debug, Clone)]
+pub struct Repo {
+    pub root: PathBuf,
+    /// Is it a git repository (with git on PATH)?
+    pub git: Option<super::facts::git::Git>,
+    /// Sorted by path.
+    pub files: Arc<Vec<RepoFile>>,
+}
+
+/// Files larger than this are not read as source.
+pub const SOURCE_FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
+
+impl Repo {
+    /// Reads a file of the repository, at most `limit` bytes; errors name the path. Never leaves the root through a link.
+    pub fn read(&self, path: &str, limit: u64) -> std::io::Result<Vec<u8>> {
+        use std::io::Read as _;
+        let full = self.root.join(path);
+        let real = full.canonicalize()?;
+        if !real.starts_with(self.root.canonicalize()?) {
+            return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, "link leaves the repository"));
+        }
+        let mut out = Vec::new();
+        std::fs::File::open(real)?.take(limit).read_to_end(&mut out)?;
+        Ok(out)
+    }
+    /// Lossy UTF-8 of [`Repo::read`].
+    pub fn read_text(&self, path: &str, limit: u64) -> std::io::Result<String> {
+        self.read(path, limit).map(|b| String::from_utf8_lossy(&b).into_owned())
+    }
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+/// What the load gate hands to `monitoring.metrics` for reconciliation, and to the watch as capacity.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
+pub struct LoadTotals {
+    pub requests: u64,
+    pub by_status: BTreeMap<u16, u64>,
+    pub started_at: Timestamp,
+    pub ended_at: Timestamp,
+    pub achieved_rps: f64,
+    pub p95_ms: f64,
+    pub p99_ms: f64,
+}
+
+/// What only the store knows; the caller reads it, because gates do not know the store.
+#[derive(Debug, Clone, Default)]
+pub struct Receipts {
+    pub announcements: Vec<AnnouncementReceipt>,
+}
+
+/// One channel's answer to one announcement.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct AnnouncementReceipt {
+    pub version: Option<String>,
+    pub commit: Option<String>,
+    pub channel: String,
+    pub at: Timestamp,
+    /// `pending`, `delivered`, `dead`.
+    pub state: String,
+    pub remote_id: Option<String>,
+    pub acked_by: Option<String>,
+}
+
+/// Called with (gate id, what it does now).
+pub type Progress = Arc<dyn Fn(&str, &str) + Send + Sync>;
+
+/// Handed to every gate. Shared; interior mutability only where gates pass something on.
+pub struct GateContext {
+    pub service: String,
+    /// `None`: no repository was given or found.
+    pub repo: Option<Repo>,
+    pub facts: Arc<Facts>,
+    pub profile: Profile,
+    /// The target in force, usually staging. `None`: none configured.
+    pub target: Option<Target>,
+    /// `Some(reason)` when preflight found the target unreachable: gates that need it answer `error unreachable`.
+    pub unreachable: Option<String>,
+    pub rid: ReleaseId,
+    pub config: Arc<super::Config>,
+    pub guard: Arc<Guard>,
+    pub clock: SharedClock,
+    /// `--release`: no cache, a tag is demanded, a dirty tree refused.
+    pub release_mode: bool,
+    /// `--allow-exec` on the command line.
+    pub allow_exec: bool,
+    pub receipts: Receipts,
+    /// Names of the configured channels (for `release.announcement`).
+    pub channels: Vec<String>,
+    /// Results of gates that ended, by id.
+    pub earlier: Mutex<BTreeMap<String, GateResult>>,
+    /// Left by `performance.load`.
+    pub load_totals: Mutex<Option<LoadTotals>>,
+    /// One live line per running gate: (gate id, what it does now).
+    pub progress: Progress,
+}
+
+impl GateContext {
+    /// The prober of a gate with its own budget.
+    pub fn prober(&self, gate: &str, intent: Intent) -> Prober {
+        self.guard.prober(gate, intent)
+    }
+
+    /// The target, or the outcome to return without one.
+    pub fn need_target(&self) -> Result<&Target, Box<Outcome>> {
+        if let Some(why) = &self.unreachable {
+            return Err(Box::new(
+                Outcome::error("unreachable", why.clone()).hint("start the target, or correct --url"),
+            ));
+        }
+        self.target.as_ref().ok_or_else(|| {
+            Box::new(
+                Outcome::error("no-target", "no target to look at")
+                    .hint("give --url URL, or set url in [service.NAME], or [gates] target"),
+            )
+        })
+    }
+
+    /// The repository, or the outcome to return without one.
+    pub fn need_repo(&self) -> Result<&Repo, Box<Outcome>> {
+        self.repo.as_ref().ok_or_else(|| {
+            Box::new(
+                Outcome::error("no-repository", "no repository to look at")
+                    .hint("give --repo DIR, or set repo in [service.NAME]"),
+            )
+        })
+    }
+
+    /// The git repository, or the outcome to return without one.
+    pub fn need_git(&self) -> Result<&super::facts::git::Git, Box<Outcome>> {
+        self.need_repo()?.git.as_ref().ok_or_else(|| {
+            Box::new(
+                Outcome::error("not-git", "the folder is not a git repository, or git is not on PATH")
+                    .hint("run in a clone of the repository, with git installed"),
+            )
+        })
+    }
+}

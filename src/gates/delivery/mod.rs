@@ -1,0 +1,14 @@
+//! Section `delivery`: one file per gate.
+
+pub mod naming;
+pub mod pipeline;
+
+use serde::{Deserialize, Serialize};
+
+/// One table per gate.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub naming: naming::Config,
+    pub pipeline: pipeline::Config,
+}

@@ -1,0 +1,12 @@
+//! Section `infrastructure`: one file per gate.
+
+pub mod env_encrypted;
+
+use serde::{Deserialize, Serialize};
+
+/// One table per gate.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub env_encrypted: env_encrypted::Config,
+}

@@ -1,0 +1,12 @@
+//! Section `monitoring`: one file per gate.
+
+pub mod metrics;
+
+use serde::{Deserialize, Serialize};
+
+/// One table per gate.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub metrics: metrics::Config,
+}

@@ -1,0 +1,16 @@
+//! Section `release`: one file per gate.
+
+pub mod announcement;
+pub mod changelog;
+pub mod endpoints;
+
+use serde::{Deserialize, Serialize};
+
+/// One table per gate.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub announcement: announcement::Config,
+    pub changelog: changelog::Config,
+    pub endpoints: endpoints::Config,
+}

@@ -1,0 +1,14 @@
+//! Section `security`: one file per gate.
+
+pub mod exposure;
+pub mod headers;
+
+use serde::{Deserialize, Serialize};
+
+/// One table per gate.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub exposure: exposure::Config,
+    pub headers: headers::Config,
+}

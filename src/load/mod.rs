@@ -1,0 +1,1 @@
+//! The load generator: open model, latency from the scheduled instant.

@@ -1,0 +1,72 @@
+//! Channels: the trait and the registry. One file each, one shape: `Config`, `validate`, `build`, `send`.
+
+pub mod email;
+pub mod webhook;
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::clock::SharedClock;
+use crate::domain::notification::OutboxRow;
+use crate::domain::problem::Problem;
+use crate::net::Client;
+
+/// `[channel.NAME]`: a way to reach people. The kind is a key: `[channel.oncall.via.email]`.
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub via: Via,
+}
+
+/// The registry of channels.
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    Email(email::Config),
+    Webhook(webhook::Config),
+}
+
+/// The remote side accepted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// What it called the message, when it said so.
+    pub remote_id: Option<String>,
+    /// One line for `outbox show`: `250 2.0.0 queued`, `204 No Content`.
+    pub detail: String,
+}
+
+/// A sender says whether to retry; it does not retry itself. Texts are redacted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    #[error("{detail}")]
+    Retry { detail: String, after: Option<Duration> },
+    #[error("{detail}")]
+    Permanent { detail: String, disable: bool },
+}
+
+/// A file to attach, loaded by the dispatcher.
+#[derive(Debug, Clone)]
+pub struct AttachedFile {
+    pub name: String,
+    pub mime: String,
+    pub bytes: Vec<u8>,
+}
+
+pub trait Channel: Send + Sync {
+    /// Connect to last byte.
+    fn timeout(&self) -> Duration;
+    /// Sends one row. The row's id is the idempotency key: the same on every try.
+    fn send<'a>(&'a self, row: &'a OutboxRow, files: &'a [AttachedFile]) -> BoxFuture<'a, Result<Receipt, SendError>>;
+}
+
+#[derive(Clone)]
+pub struct Context {
+    pub client: Client,
+    pub clock: SharedClock,
+}
+
+pub fn build(_name: &str, _config: &Config, _ctx: &Context) -> Result<Box<dyn Channel>, Vec<Problem>> {
+    unimplemented!()
+}

@@ -1,0 +1,1 @@
+//! An expression over a SeriesReader; knows no store.

@@ -1,0 +1,8 @@
+//! Feedback source `github`: being built.
+
+use serde::{Deserialize, Serialize};
+
+/// `[feedback.NAME.from.github]`
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}

@@ -1,0 +1,8 @@
+//! Metric source `host`: being built.
+
+use serde::{Deserialize, Serialize};
+
+/// `[metric.NAME.from.host]`
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {}

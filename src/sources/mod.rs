@@ -1,0 +1,9 @@
+//! What we hear after go-live: metrics and feedback. Returns samples and items, writes nothing, knows no store.
+//!
+//! Add a source by adding one file to `metric/` or `feedback/` and one line to its registry.
+
+pub mod exposition;
+pub mod feedback;
+pub mod metric;
+pub mod schedule;
+pub mod text;

@@ -1,0 +1,1 @@
+//! Pure schedule arithmetic: next due time, jitter, backoff after failure.

@@ -1,0 +1,1 @@
+//! What a message says: redaction before storage, severity cues, sentiment.

@@ -1,0 +1,1 @@
+//! Tracing setup and hypercare's own counters.
