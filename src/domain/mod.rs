@@ -15,6 +15,7 @@ pub mod metric;
 pub mod notification;
 pub mod problem;
 pub mod release;
+pub mod roles;
 pub mod secret;
 pub mod service;
 pub mod units;
