@@ -362,4 +362,15 @@ pub struct GateRun {
     #[serde(default)]
     pub changed_thresholds: Vec<(String, String, String)>,
     pub requests: u64,
+    /// What the run was limited to (`only code.coverage`, `stage static`); `None` for the whole checklist. The decision
+    /// of a limited run says nothing about the rest, so it never clears a launch.
+    #[serde(default)]
+    pub scope: Option<String>,
+}
+
+impl GateRun {
+    /// May a launch go live on this run?
+    pub fn clears(&self) -> bool {
+        self.decision.clears() && self.scope.is_none()
+    }
 }

@@ -5,7 +5,9 @@
 //! of the kind you need: `security/headers.rs` (a target), `code/coverage.rs` (a report), `delivery/naming.rs` (git).
 
 pub mod context;
+pub mod decision;
 pub mod facts;
+pub mod not_built;
 
 pub mod code;
 pub mod delivery;
@@ -144,7 +146,73 @@ pub struct About {
 /// A gate cannot fail to answer: "could not tell" is an [`Outcome::error`].
 pub trait Gate: Send + Sync {
     fn about(&self) -> &'static About;
+    /// How long it may take; gates whose work depends on the configuration (a load test) answer from it.
+    fn timeout(&self, _ctx: &GateContext) -> Duration {
+        self.about().timeout
+    }
+    /// False for lines of the checklist that only answer `error not-built`.
+    fn built(&self) -> bool {
+        true
+    }
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome>;
+}
+
+/// THE registry: every line of the checklist, in the checklist's own order. Results come in this order too.
+pub fn all() -> Vec<Box<dyn Gate>> {
+    fn later(about: &'static About) -> Box<dyn Gate> {
+        Box::new(not_built::NotBuilt(about))
+    }
+    vec![
+        // code
+        later(&not_built::CODE_REVIEW),
+        later(&not_built::CODE_COVERAGE),
+        later(&not_built::CODE_EDGE_CASES),
+        later(&not_built::CODE_N_PLUS_ONE),
+        later(&not_built::CODE_LEFTOVER_DEBUG),
+        later(&not_built::CODE_SECRETS),
+        // delivery
+        later(&not_built::DELIVERY_PIPELINE),
+        later(&not_built::DELIVERY_ROLLBACK),
+        later(&not_built::DELIVERY_STAGING),
+        later(&not_built::DELIVERY_ENV_CONFIG),
+        later(&not_built::DELIVERY_NAMING),
+        // security
+        later(&not_built::SECURITY_AUTH),
+        later(&not_built::SECURITY_AUTHZ),
+        later(&not_built::SECURITY_EXPOSURE),
+        later(&not_built::SECURITY_INJECTION),
+        later(&not_built::SECURITY_RATE_LIMIT),
+        later(&not_built::SECURITY_HEADERS),
+        // performance
+        later(&not_built::PERFORMANCE_LOAD),
+        later(&not_built::PERFORMANCE_CONCURRENCY),
+        later(&not_built::PERFORMANCE_DB_INDEX),
+        later(&not_built::PERFORMANCE_CACHING),
+        later(&not_built::PERFORMANCE_MEDIA_OFFLOAD),
+        later(&not_built::PERFORMANCE_PAYLOAD),
+        // monitoring
+        later(&not_built::MONITORING_LOGGING),
+        later(&not_built::MONITORING_LOG_CONTEXT),
+        later(&not_built::MONITORING_METRICS),
+        later(&not_built::MONITORING_ALERT_ERRORS),
+        later(&not_built::MONITORING_ALERT_CPU),
+        later(&not_built::MONITORING_ALERT_MEMORY),
+        later(&not_built::MONITORING_ALERT_BACKLOG),
+        later(&not_built::MONITORING_ALERT_DELIVERY),
+        // infrastructure
+        later(&not_built::INFRASTRUCTURE_LOAD_BALANCER),
+        later(&not_built::INFRASTRUCTURE_RESTART_HEALTH),
+        later(&not_built::INFRASTRUCTURE_BACKUP_RESTORE),
+        later(&not_built::INFRASTRUCTURE_AUTOSCALING),
+        later(&not_built::INFRASTRUCTURE_ENV_ENCRYPTED),
+        // release
+        later(&not_built::RELEASE_CHANGELOG),
+        later(&not_built::RELEASE_ANNOUNCEMENT),
+        later(&not_built::RELEASE_POST_DEPLOY),
+        later(&not_built::RELEASE_QA),
+        later(&not_built::RELEASE_FALLBACK_UI),
+        later(&not_built::RELEASE_ENDPOINTS),
+    ]
 }
 
 /// `[gates]`: targets, actors, budgets and one table per gate.
@@ -164,4 +232,47 @@ pub struct Config {
     pub monitoring: monitoring::Config,
     pub infrastructure: infrastructure::Config,
     pub release: release::Config,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What every registered gate must say about itself, whoever writes it.
+    #[test]
+    fn every_gate_is_well_described_and_feeds_exactly_one_goal() {
+        let gates = all();
+        assert_eq!(gates.len(), 42, "the checklist has 42 lines");
+        let mut seen = BTreeSet::new();
+        let mut section = Section::Code;
+        for gate in &gates {
+            let about = gate.about();
+            let id = about.id;
+            assert!(seen.insert(id), "{id} is registered twice");
+            let (folder, file) = id.split_once('.').unwrap_or_else(|| panic!("{id} has no section"));
+            assert_eq!(folder, about.section.word(), "{id}");
+            assert!(about.section >= section, "{id} is out of the checklist's order");
+            section = about.section;
+            let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/gates/{folder}/{file}.rs"));
+            assert!(!gate.built() || source.exists(), "{id} does not live in {}", source.display());
+            for text in [about.line, about.reads, about.decides, about.fix] {
+                assert!(!text.trim().is_empty(), "{id} lacks a description");
+            }
+            assert!(!about.timeout.is_zero(), "{id} has no time");
+            let goals: Vec<_> = decision::GOALS.iter().filter(|g| g.feeders().any(|f| f == id)).map(|g| g.id).collect();
+            assert_eq!(goals.len(), 1, "{id} feeds {goals:?}");
+        }
+        for about in gates.iter().map(|g| g.about()) {
+            for need in about.needs {
+                let before = gates.iter().map(|g| g.about()).find(|a| a.id == *need);
+                let before = before.unwrap_or_else(|| panic!("{} needs unknown {need}", about.id));
+                assert!(before.stage <= about.stage, "{} runs before {need}, which it needs", about.id);
+            }
+        }
+        for feeder in decision::GOALS.iter().flat_map(|g| g.feeders()) {
+            assert!(seen.contains(feeder), "a goal names unknown {feeder}");
+        }
+    }
 }

@@ -1,0 +1,755 @@
+//! Gates of the checklist that this version cannot run yet. Each answers `error not-built` and blocks, so that the table
+//! stays honest: a line nobody looked at is not a pass.
+//!
+//! Building one: write `SECTION/NAME.rs`, take its entry out of here, and change its line in `gates::all()`.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::{About, Gate, GateContext, Lock, Section, Stage};
+use crate::domain::service::Profile;
+use crate::domain::verdict::{Class, Outcome, Tier};
+
+/// A line of the checklist without a gate behind it.
+pub struct NotBuilt(pub &'static About);
+
+impl Gate for NotBuilt {
+    fn about(&self) -> &'static About {
+        self.0
+    }
+    fn built(&self) -> bool {
+        false
+    }
+    fn check<'a>(&'a self, _ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            Outcome::error("not-built", "this version of hypercare cannot check this line yet").hint(format!(
+                "check it by hand, then: hypercare waive {} --reason … --approver … --expires 7d",
+                self.0.id
+            ))
+        })
+    }
+}
+
+/// Static gates read files only; a minute or two is plenty for the largest repository.
+const STATIC: Duration = Duration::from_secs(120);
+/// Passive gates send a few dozen polite requests.
+const PASSIVE: Duration = Duration::from_secs(60);
+/// Active gates walk the whole route inventory at ten requests a second.
+const ACTIVE: Duration = Duration::from_secs(300);
+/// Rehearsals wait for a rollback or a restore.
+const REHEARSAL: Duration = Duration::from_secs(900);
+
+pub static CODE_REVIEW: About = About {
+    id: "code.review",
+    section: Section::Code,
+    class: Class::A,
+    line: "reviewed and approved by at least one senior developer",
+    min_tier: Tier::E2,
+    attestable: true,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[],
+    reads: "the commits since the previous release tag, CODEOWNERS, and the forge's approvals of each changeset",
+    decides: "every human changeset has an approval by a senior who wrote none of it, on the last pushed head",
+    fix: "ask a senior developer to approve the last push of each change",
+};
+
+pub static CODE_COVERAGE: About = About {
+    id: "code.coverage",
+    section: Section::Code,
+    class: Class::B,
+    line: "unit test coverage >= 80%",
+    min_tier: Tier::E2,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[],
+    reads: "coverage reports",
+    decides: "lines covered against the minimum",
+    fix: "add tests",
+};
+
+pub static CODE_EDGE_CASES: About = About {
+    id: "code.edge_cases",
+    section: Section::Code,
+    class: Class::B,
+    line: "edge cases handled properly",
+    min_tier: Tier::E2,
+    attestable: false,
+    stage: Stage::Active,
+    lock: Lock::TargetActive,
+    needs: &["security.injection"],
+    timeout: ACTIVE,
+    skipped_for: &[],
+    reads: "the routes and their schemas; empty, huge, malformed and unknown values sent to staging",
+    decides: "no server error, no reset and no leak for any invalid input; errors are clean 4xx answers",
+    fix: "validate each parameter at the boundary and answer 400 or 422",
+};
+
+pub static CODE_N_PLUS_ONE: About = About {
+    id: "code.n_plus_one",
+    section: Section::Code,
+    class: Class::B,
+    line: "no N+1 queries (GraphQL/ORM optimized)",
+    min_tier: Tier::E2,
+    attestable: false,
+    stage: Stage::Exclusive,
+    lock: Lock::TargetExclusive,
+    needs: &[],
+    timeout: ACTIVE,
+    skipped_for: &[Profile::StaticSite],
+    reads: "database statement counters or spans while list routes are asked for few and for many items",
+    decides: "the number of statements does not grow with the number of items",
+    fix: "load related rows in one query (include, preload, join, data loader)",
+};
+
+pub static CODE_LEFTOVER_DEBUG: About = About {
+    id: "code.leftover_debug",
+    section: Section::Code,
+    class: Class::B,
+    line: "no leftover console.log or debugger in code",
+    min_tier: Tier::E1,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[],
+    reads: "source files",
+    decides: "no leftover",
+    fix: "remove it",
+};
+
+pub static CODE_SECRETS: About = About {
+    id: "code.secrets",
+    section: Section::Code,
+    class: Class::A,
+    line: "no secrets or tokens hardcoded",
+    min_tier: Tier::E1,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[],
+    reads: "tracked files at HEAD, the history, CI files, manifests and served bundles",
+    decides: "no high-confidence secret anywhere",
+    fix: "revoke the secret at its provider first, then move it to a vault or the environment",
+};
+
+pub static DELIVERY_PIPELINE: About = About {
+    id: "delivery.pipeline",
+    section: Section::Delivery,
+    class: Class::B,
+    line: "CI pipeline set up (build -> test -> deploy)",
+    min_tier: Tier::E2,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[],
+    reads: "CI files",
+    decides: "deploy needs tests",
+    fix: "add needs",
+};
+
+pub static DELIVERY_ROLLBACK: About = About {
+    id: "delivery.rollback",
+    section: Section::Delivery,
+    class: Class::A,
+    line: "rollback plan in place (script or quick revert strategy)",
+    min_tier: Tier::E2,
+    attestable: false,
+    stage: Stage::Rehearsal,
+    lock: Lock::TargetExclusive,
+    needs: &[],
+    timeout: REHEARSAL,
+    skipped_for: &[],
+    reads: "the rollback command or document, the previous release, the migrations since, and a rehearsal on staging",
+    decides: "the procedure exists, the previous release is still there, the schema allows it, and a rehearsal went well",
+    fix: "write the procedure down and rehearse it on staging",
+};
+
+pub static DELIVERY_STAGING: About = About {
+    id: "delivery.staging",
+    section: Section::Delivery,
+    class: Class::B,
+    line: "staging/UAT environment available and tested",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Passive,
+    lock: Lock::TargetShared,
+    needs: &[],
+    timeout: PASSIVE,
+    skipped_for: &[],
+    reads: "the staging target, the version it serves, and test results bound to this release",
+    decides: "staging is up, runs this release, is not production, and was tested",
+    fix: "deploy this release to staging first, then run the tests there",
+};
+
+pub static DELIVERY_ENV_CONFIG: About = About {
+    id: "delivery.env_config",
+    section: Section::Delivery,
+    class: Class::A,
+    line: ".env variables configured correctly (not copied from local)",
+    min_tier: Tier::E1,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[],
+    reads: ".env files, compose and Kubernetes environments, and the variables the code reads",
+    decides: "every required variable has a production value: no local copy, placeholder, loopback address or debug mode",
+    fix: "set a production value for each named key",
+};
+
+pub static DELIVERY_NAMING: About = About {
+    id: "delivery.naming",
+    section: Section::Delivery,
+    class: Class::B,
+    line: "proper branch/tag naming (e.g. release/v1.0.0)",
+    min_tier: Tier::E1,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[],
+    reads: "refs",
+    decides: "names match",
+    fix: "tag the release",
+};
+
+pub static SECURITY_AUTH: About = About {
+    id: "security.auth",
+    section: Section::Security,
+    class: Class::A,
+    line: "auth applied on all sensitive routes (JWT, OAuth, API keys)",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Active,
+    lock: Lock::TargetActive,
+    needs: &[],
+    timeout: ACTIVE,
+    skipped_for: &[Profile::Worker, Profile::StaticSite],
+    reads: "the route inventory and the configured actors",
+    decides: "every sensitive route refuses a caller without valid credentials",
+    fix: "mount the authentication before the route, or declare the route public with a reason",
+};
+
+pub static SECURITY_AUTHZ: About = About {
+    id: "security.authz",
+    section: Section::Security,
+    class: Class::A,
+    line: "role & permission system tested",
+    min_tier: Tier::E2,
+    attestable: false,
+    stage: Stage::Active,
+    lock: Lock::TargetActive,
+    needs: &["security.auth"],
+    timeout: ACTIVE,
+    skipped_for: &[Profile::Worker, Profile::StaticSite],
+    reads: "actors of two roles, the role matrix, and each other's objects",
+    decides: "no role reaches what the matrix denies and no actor reads another's objects",
+    fix: "filter by owner in the query and check the role on the route",
+};
+
+pub static SECURITY_EXPOSURE: About = About {
+    id: "security.exposure",
+    section: Section::Security,
+    class: Class::A,
+    line: "no publicly exposed sensitive endpoints (/admin, /debug)",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Passive,
+    lock: Lock::TargetShared,
+    needs: &[],
+    timeout: PASSIVE,
+    skipped_for: &[Profile::Worker],
+    reads: "the target",
+    decides: "nothing sensitive answers",
+    fix: "deny it at the edge",
+};
+
+pub static SECURITY_INJECTION: About = About {
+    id: "security.injection",
+    section: Section::Security,
+    class: Class::A,
+    line: "checked for XSS, SQLi, path traversal",
+    min_tier: Tier::E2,
+    attestable: false,
+    stage: Stage::Active,
+    lock: Lock::TargetActive,
+    needs: &["security.authz"],
+    timeout: ACTIVE,
+    skipped_for: &[Profile::Worker, Profile::StaticSite],
+    reads: "the parameters of every route, probed with canaries that change nothing",
+    decides: "no canary is reflected unencoded, changes a query, or leaves its folder",
+    fix: "use bound parameters, contextual encoding, and resolve paths under their root",
+};
+
+pub static SECURITY_RATE_LIMIT: About = About {
+    id: "security.rate_limit",
+    section: Section::Security,
+    class: Class::A,
+    line: "rate limiting/throttling for public APIs",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Exclusive,
+    lock: Lock::TargetExclusive,
+    needs: &["performance.load", "performance.concurrency"],
+    timeout: ACTIVE,
+    skipped_for: &[Profile::Worker],
+    reads: "the answers to a burst on login, search and a public route",
+    decides: "a limit answers 429 and is per client and per account",
+    fix: "add a limiter keyed on account and client address with a shared store",
+};
+
+pub static SECURITY_HEADERS: About = About {
+    id: "security.headers",
+    section: Section::Security,
+    class: Class::B,
+    line: "security headers enabled (helmet, CORS, etc.)",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Passive,
+    lock: Lock::TargetShared,
+    needs: &[],
+    timeout: PASSIVE,
+    skipped_for: &[Profile::Worker],
+    reads: "the target",
+    decides: "score",
+    fix: "add headers",
+};
+
+pub static PERFORMANCE_LOAD: About = About {
+    id: "performance.load",
+    section: Section::Performance,
+    class: Class::A,
+    line: "load tested for target RPS (e.g. >= 10k req/s)",
+    min_tier: Tier::E2,
+    attestable: false,
+    stage: Stage::Exclusive,
+    lock: Lock::TargetExclusive,
+    needs: &["code.n_plus_one"],
+    timeout: ACTIVE,
+    skipped_for: &[],
+    reads: "the target",
+    decides: "achieved rate",
+    fix: "widen what saturates",
+};
+
+pub static PERFORMANCE_CONCURRENCY: About = About {
+    id: "performance.concurrency",
+    section: Section::Performance,
+    class: Class::B,
+    line: "concurrent users simulated (e.g. 1k logins)",
+    min_tier: Tier::E2,
+    attestable: false,
+    stage: Stage::Exclusive,
+    lock: Lock::TargetExclusive,
+    needs: &["performance.load"],
+    timeout: ACTIVE,
+    skipped_for: &[Profile::Worker, Profile::StaticSite],
+    reads: "a thousand sessions held at one instant on staging",
+    decides: "99 % succeed within the limits and nobody sees another's session",
+    fix: "seed test users and widen what saturates first",
+};
+
+pub static PERFORMANCE_DB_INDEX: About = About {
+    id: "performance.db_index",
+    section: Section::Performance,
+    class: Class::B,
+    line: "DB indexed properly (EXPLAIN ANALYZE used)",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Exclusive,
+    lock: Lock::TargetExclusive,
+    needs: &["performance.load"],
+    timeout: ACTIVE,
+    skipped_for: &[Profile::StaticSite],
+    reads: "statement statistics and plans after the load test",
+    decides: "no costly statement scans where an index would serve",
+    fix: "create the named index",
+};
+
+pub static PERFORMANCE_CACHING: About = About {
+    id: "performance.caching",
+    section: Section::Performance,
+    class: Class::C,
+    line: "Redis, CDN, or in-memory caching applied",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Exclusive,
+    lock: Lock::TargetShared,
+    needs: &["performance.load"],
+    timeout: ACTIVE,
+    skipped_for: &[],
+    reads: "cache headers, hit ratios and cache counters during the load test",
+    decides: "what may be cached is cached, and nothing private is",
+    fix: "set Cache-Control on assets and cache what is asked for most",
+};
+
+pub static PERFORMANCE_MEDIA_OFFLOAD: About = About {
+    id: "performance.media_offload",
+    section: Section::Performance,
+    class: Class::B,
+    line: "file/media offloaded to external storage (e.g. S3)",
+    min_tier: Tier::E1,
+    attestable: false,
+    stage: Stage::Passive,
+    lock: Lock::TargetShared,
+    needs: &[],
+    timeout: PASSIVE,
+    skipped_for: &[],
+    reads: "upload handlers, storage libraries, and where served media comes from",
+    decides: "uploads do not land on a local disk that replicas do not share",
+    fix: "store uploads in S3-compatible storage",
+};
+
+pub static PERFORMANCE_PAYLOAD: About = About {
+    id: "performance.payload",
+    section: Section::Performance,
+    class: Class::B,
+    line: "API only returns necessary data (REST/GraphQL select)",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Passive,
+    lock: Lock::TargetShared,
+    needs: &[],
+    timeout: PASSIVE,
+    skipped_for: &[Profile::Worker],
+    reads: "fields, sizes and item counts of the answers",
+    decides: "lists are paged and answers carry no undocumented or sensitive field",
+    fix: "select the documented fields only and page lists",
+};
+
+pub static MONITORING_LOGGING: About = About {
+    id: "monitoring.logging",
+    section: Section::Monitoring,
+    class: Class::B,
+    line: "logging integrated (Winston, Pino, ELK, Datadog, etc.)",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Passive,
+    lock: Lock::TargetShared,
+    needs: &[],
+    timeout: PASSIVE,
+    skipped_for: &[],
+    reads: "the logger in the code, and whether a marked request arrives in the log store",
+    decides: "marked requests arrive in time, structured, and without secrets",
+    fix: "check the log transport and redact sensitive fields",
+};
+
+pub static MONITORING_LOG_CONTEXT: About = About {
+    id: "monitoring.log_context",
+    section: Section::Monitoring,
+    class: Class::B,
+    line: "logs include traceId, userId, route context",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Passive,
+    lock: Lock::TargetShared,
+    needs: &["monitoring.logging"],
+    timeout: PASSIVE,
+    skipped_for: &[],
+    reads: "the fields of the log lines that the marked requests made",
+    decides: "lines carry trace id, user id and route",
+    fix: "bind the context once per request",
+};
+
+pub static MONITORING_METRICS: About = About {
+    id: "monitoring.metrics",
+    section: Section::Monitoring,
+    class: Class::B,
+    line: "metrics collection: Prometheus / Grafana / OpenTelemetry",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Exclusive,
+    lock: Lock::TargetShared,
+    needs: &["performance.load"],
+    timeout: ACTIVE,
+    skipped_for: &[],
+    reads: "the target",
+    decides: "counters move",
+    fix: "mount the middleware first",
+};
+
+pub static MONITORING_ALERT_ERRORS: About = About {
+    id: "monitoring.alert_errors",
+    section: Section::Monitoring,
+    class: Class::A,
+    line: "alert configured for: high error rate (5xx)",
+    min_tier: Tier::E2,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[],
+    reads: "alert rules in files and in the live rule API",
+    decides: "a rule fires on a high rate of server errors, and its metric exists",
+    fix: "add a rule on the rate of 5xx answers",
+};
+
+pub static MONITORING_ALERT_CPU: About = About {
+    id: "monitoring.alert_cpu",
+    section: Section::Monitoring,
+    class: Class::B,
+    line: "alert configured for: CPU > 80%",
+    min_tier: Tier::E2,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[Profile::StaticSite],
+    reads: "alert rules in files and in the live rule API",
+    decides: "a rule fires when CPU use stays above 80 %",
+    fix: "add a rule on CPU use",
+};
+
+pub static MONITORING_ALERT_MEMORY: About = About {
+    id: "monitoring.alert_memory",
+    section: Section::Monitoring,
+    class: Class::B,
+    line: "alert configured for: memory full",
+    min_tier: Tier::E2,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[Profile::StaticSite],
+    reads: "alert rules in files and in the live rule API",
+    decides: "a rule fires before memory is exhausted",
+    fix: "add a rule on memory use",
+};
+
+pub static MONITORING_ALERT_BACKLOG: About = About {
+    id: "monitoring.alert_backlog",
+    section: Section::Monitoring,
+    class: Class::B,
+    line: "alert configured for: queue backlog increasing",
+    min_tier: Tier::E2,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[Profile::StaticSite],
+    reads: "alert rules in files and in the live rule API",
+    decides: "a rule fires when a queue keeps growing",
+    fix: "add a rule on the queue's depth",
+};
+
+pub static MONITORING_ALERT_DELIVERY: About = About {
+    id: "monitoring.alert_delivery",
+    section: Section::Monitoring,
+    class: Class::A,
+    line: "monitoring & alerting",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Rehearsal,
+    lock: Lock::TargetExclusive,
+    needs: &["monitoring.alert_errors"],
+    timeout: REHEARSAL,
+    skipped_for: &[],
+    reads: "the way from the alert rules to a person: receivers, routing, and a canary alert with a one-time code",
+    decides: "the canary reached a person, who gave the code back",
+    fix: "route the alerts' labels to a receiver that reaches somebody",
+};
+
+pub static INFRASTRUCTURE_LOAD_BALANCER: About = About {
+    id: "infrastructure.load_balancer",
+    section: Section::Infrastructure,
+    class: Class::B,
+    line: "load balancer configured and stable",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Passive,
+    lock: Lock::TargetShared,
+    needs: &[],
+    timeout: PASSIVE,
+    skipped_for: &[Profile::Worker],
+    reads: "proxy configuration and how requests spread over the backends",
+    decides: "two or more healthy backends, checked, with ordered timeouts",
+    fix: "add a second server and health checks",
+};
+
+pub static INFRASTRUCTURE_RESTART_HEALTH: About = About {
+    id: "infrastructure.restart_health",
+    section: Section::Infrastructure,
+    class: Class::B,
+    line: "auto-restart and healthcheck ready (PM2, Docker, k8s readiness)",
+    min_tier: Tier::E1,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[Profile::StaticSite],
+    reads: "Dockerfiles, compose files, manifests, process manager and systemd units",
+    decides: "each workload restarts by itself and has a health check with a timeout",
+    fix: "add a restart policy and a health check",
+};
+
+pub static INFRASTRUCTURE_BACKUP_RESTORE: About = About {
+    id: "infrastructure.backup_restore",
+    section: Section::Infrastructure,
+    class: Class::A,
+    line: "database backup and restore tested",
+    min_tier: Tier::E2,
+    attestable: true,
+    stage: Stage::Rehearsal,
+    lock: Lock::TargetExclusive,
+    needs: &[],
+    timeout: REHEARSAL,
+    skipped_for: &[Profile::StaticSite],
+    reads: "backup listings and a restore into a scratch instance",
+    decides: "the newest backup is fresh enough and a restore gave the same schema and rows",
+    fix: "take a backup and rehearse its restore",
+};
+
+pub static INFRASTRUCTURE_AUTOSCALING: About = About {
+    id: "infrastructure.autoscaling",
+    section: Section::Infrastructure,
+    class: Class::B,
+    line: "horizontal scaling/pod autoscaling if using k8s",
+    min_tier: Tier::E1,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[Profile::StaticSite],
+    reads: "autoscalers, deployments and disruption budgets",
+    decides: "each scalable workload has an autoscaler that can work",
+    fix: "add an autoscaler with at least two replicas and set resource requests",
+};
+
+pub static INFRASTRUCTURE_ENV_ENCRYPTED: About = About {
+    id: "infrastructure.env_encrypted",
+    section: Section::Infrastructure,
+    class: Class::A,
+    line: ".env.production encrypted or managed via Vault",
+    min_tier: Tier::E1,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[],
+    reads: "env files",
+    decides: "encrypted",
+    fix: "encrypt them",
+};
+
+pub static RELEASE_CHANGELOG: About = About {
+    id: "release.changelog",
+    section: Section::Release,
+    class: Class::B,
+    line: "changelog written (CHANGELOG.md)",
+    min_tier: Tier::E1,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[],
+    reads: "CHANGELOG",
+    decides: "entry present",
+    fix: "write it",
+};
+
+pub static RELEASE_ANNOUNCEMENT: About = About {
+    id: "release.announcement",
+    section: Section::Release,
+    class: Class::B,
+    line: "release announcement sent to relevant teams",
+    min_tier: Tier::E3,
+    attestable: true,
+    stage: Stage::Human,
+    lock: Lock::None,
+    needs: &[],
+    timeout: PASSIVE,
+    skipped_for: &[],
+    reads: "receipts",
+    decides: "delivered",
+    fix: "announce",
+};
+
+pub static RELEASE_POST_DEPLOY: About = About {
+    id: "release.post_deploy",
+    section: Section::Release,
+    class: Class::B,
+    line: "post-deploy checklist created (smoke test UI/API)",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Passive,
+    lock: Lock::TargetShared,
+    needs: &[],
+    timeout: PASSIVE,
+    skipped_for: &[],
+    reads: "the smoke checklist, run against staging",
+    decides: "each item is executable or owned, and all are green twice",
+    fix: "write the smoke checklist and commit it",
+};
+
+pub static RELEASE_QA: About = About {
+    id: "release.qa",
+    section: Section::Release,
+    class: Class::B,
+    line: "QA checklist completed (login, checkout, error, etc.)",
+    min_tier: Tier::E2,
+    attestable: true,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: STATIC,
+    skipped_for: &[],
+    reads: "test reports and signed QA lists",
+    decides: "each required flow has a green case or a signed item for this release",
+    fix: "run the suite for the open flows",
+};
+
+pub static RELEASE_FALLBACK_UI: About = About {
+    id: "release.fallback_ui",
+    section: Section::Release,
+    class: Class::B,
+    line: "graceful fallback UI for error handling",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Passive,
+    lock: Lock::TargetShared,
+    needs: &[],
+    timeout: PASSIVE,
+    skipped_for: &[Profile::Worker],
+    reads: "the top pages while their API calls fail in the browser",
+    decides: "a visible message with a way on, no blank page and no raw error",
+    fix: "wrap the page in an error boundary with a retry",
+};
+
+pub static RELEASE_ENDPOINTS: About = About {
+    id: "release.endpoints",
+    section: Section::Release,
+    class: Class::B,
+    line: "/status, /health, /metrics, /version endpoints ready",
+    min_tier: Tier::E3,
+    attestable: false,
+    stage: Stage::Passive,
+    lock: Lock::TargetShared,
+    needs: &[],
+    timeout: PASSIVE,
+    skipped_for: &[],
+    reads: "the target",
+    decides: "ready",
+    fix: "expose them",
+};
