@@ -1,7 +1,233 @@
 //! The command line: one file per command, `output.rs` for what people see, `exit.rs` for exit codes.
+//!
+//! To add a command: write `cli/NAME.rs` with a clap `Args` struct and
+//! `pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit>`, then add one `mod` line, one variant to
+//! [`Command`] and one arm to [`Command::run`]. Results go to stdout through [`output::Out`], logs to stderr through
+//! `tracing`. Commands that are promised but not built yet do not appear at all.
 
+pub mod exit;
+pub mod output;
+
+mod completions;
+
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::clock::{SharedClock, SystemClock};
+use crate::telemetry::{self, LogFormat};
+
+pub use exit::{Exit, Failure};
+
+/// Launch day in one binary: pre-launch gates, post-launch watch, go-live report.
+#[derive(Debug, Parser)]
+#[command(name = "hypercare", version, max_term_width = 100, after_help = STORY, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub flags: GlobalFlags,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const STORY: &str = "\
+The story in five commands:
+  hypercare init --repo . --url https://staging.shop.example   look around, write hypercare.toml
+  hypercare check                                              run the gates once: READY TO GO LIVE?
+  hypercare run                                                the daemon: gates, go, watch, report
+  hypercare go                                                 go live; refused while NO-GO
+  hypercare report --open                                      what happened; by itself after 24 h
+
+Exit codes: 0 yes, 1 no, 2 command line or configuration wrong, 3 could not decide, 4 refused for safety,
+69 cannot reach, 70 our own fault, 74 input/output or damaged store, 75 try again.";
+
+/// Flags that every command understands, before or after its name.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct GlobalFlags {
+    /// Configuration file, or a folder whose *.toml files are merged [default: hypercare.toml]
+    #[arg(long, global = true, value_name = "FILE|DIR", env = "HYPERCARE_CONFIG", help_heading = "Global options")]
+    pub config: Option<PathBuf>,
+    /// Shape of the log lines on stderr
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "human", help_heading = "Global options")]
+    pub log_format: LogFormat,
+    /// Say more on stderr; twice says everything
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Global options")]
+    pub verbose: u8,
+    /// Say only what went wrong on stderr
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
+    pub quiet: bool,
+    /// Colour on a terminal; NO_COLOR is respected
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Global options")]
+    pub color: ColorWhen,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// What a command gets besides its own arguments.
+#[derive(Debug, Clone)]
+pub struct Global {
+    pub flags: GlobalFlags,
+    pub clock: SharedClock,
+    /// Cancelled by Ctrl-C or SIGTERM. Only commands that [`Command::drains`] need to look at it; the others are ended.
+    pub shutdown: CancellationToken,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print the completion script of a shell
+    Completions(completions::Args),
+}
+
+impl Command {
+    async fn run(self, global: &Global) -> anyhow::Result<Exit> {
+        match self {
+            Command::Completions(args) => completions::run(args, global).await,
+        }
+    }
+
+    /// On Ctrl-C these tidy up after themselves when `shutdown` is cancelled; a second Ctrl-C ends them at once.
+    fn drains(&self) -> bool {
+        match self {
+            Command::Completions(_) => false,
+        }
+    }
+
+    /// Logs at `info` without `-v`: long-running commands, whose log is what an operator reads.
+    fn narrates(&self) -> bool {
+        match self {
+            Command::Completions(_) => false,
+        }
+    }
+}
+
+/// Two workers: the daemon waits for the network most of the time, and heavy work runs in blocking threads.
+const WORKER_THREADS: usize = 2;
+/// Gates read files and hash in blocking threads; more would only fight over the disk.
+const BLOCKING_THREADS_MAX: usize = 16;
+/// Half of tokio's default; parsers bound their depth. Debug builds have larger frames.
+const STACK_BYTES: usize = if cfg!(debug_assertions) { 4 << 20 } else { 1 << 20 };
+/// Work in blocking threads that does not end by itself is left behind after this.
+const LEFTOVER_WAIT: Duration = Duration::from_secs(2);
 
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // Help and version arrive here too; a closed pipe while printing them is nobody's fault.
+            let _ = e.print();
+            return if e.use_stderr() { Exit::Usage.into() } else { Exit::Yes.into() };
+        }
+    };
+    match std::panic::catch_unwind(AssertUnwindSafe(|| start(cli))) {
+        Ok(exit) => exit.into(),
+        Err(_) => {
+            exit::complain(&Failure::new(Exit::Internal, "hypercare stopped on a fault of its own").into());
+            Exit::Internal.into()
+        }
+    }
+}
+
+fn start(cli: Cli) -> Exit {
+    output::choose_color(cli.flags.color);
+    telemetry::init(cli.flags.log_format, telemetry::level(cli.flags.quiet, cli.flags.verbose, cli.command.narrates()));
+    // One TLS provider for the whole process; installed before anything can make a client.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKER_THREADS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            exit::complain(&anyhow::Error::new(e).context("cannot start the runtime"));
+            return Exit::Internal;
+        }
+    };
+    let global = Global { flags: cli.flags, clock: SystemClock::shared(), shutdown: CancellationToken::new() };
+    let result = runtime.block_on(supervise(cli.command, &global));
+    runtime.shutdown_timeout(LEFTOVER_WAIT);
+    match result {
+        Ok(exit) => exit,
+        Err(e) if exit::is_broken_pipe(&e) => Exit::Yes,
+        Err(e) => {
+            exit::complain(&e);
+            exit::of(&e)
+        }
+    }
+}
+
+/// Runs the command while listening for signals.
+async fn supervise(command: Command, global: &Global) -> anyhow::Result<Exit> {
+    let drains = command.drains();
+    // On the heap: the futures of large commands are large.
+    let mut work = Box::pin(command.run(global));
+    loop {
+        tokio::select! {
+            result = &mut work => return result,
+            () = interrupted() => {
+                if !drains || global.shutdown.is_cancelled() {
+                    return Ok(Exit::Interrupted);
+                }
+                tracing::info!("stopping; interrupt once more to stop at once");
+                global.shutdown.cancel();
+            }
+        }
+    }
+}
+
+/// Ctrl-C, or SIGTERM where there is one.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut term) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = term.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+        }
+    }
+
+    #[test]
+    fn global_flags_stand_before_or_after_the_command() {
+        for line in [
+            ["hypercare", "--config", "a.toml", "completions", "bash"],
+            ["hypercare", "completions", "bash", "--config", "a.toml"],
+        ] {
+            let cli = Cli::try_parse_from(line).unwrap();
+            assert_eq!(cli.flags.config, Some(PathBuf::from("a.toml")));
+        }
+    }
 }
