@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod clock;
+pub mod cron;
 pub mod evidence;
 pub mod feedback;
 pub mod gap;
