@@ -159,3 +159,12 @@ impl GateContext {
         })
     }
 }
+
+/// Runs work that reads files or burns CPU off the async threads. A panic travels on to the runner's guard.
+pub async fn off_thread(work: impl FnOnce() -> Outcome + Send + 'static) -> Outcome {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+        Err(_) => Outcome::error("stopped", "the run was stopped before the gate had ended"),
+    }
+}

@@ -8,6 +8,9 @@ pub mod context;
 pub mod decision;
 pub mod facts;
 pub mod not_built;
+pub mod suppression;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub mod code;
 pub mod delivery;
@@ -168,7 +171,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         later(&not_built::CODE_COVERAGE),
         later(&not_built::CODE_EDGE_CASES),
         later(&not_built::CODE_N_PLUS_ONE),
-        later(&not_built::CODE_LEFTOVER_DEBUG),
+        Box::new(code::leftover_debug::LeftoverDebug),
         later(&not_built::CODE_SECRETS),
         // delivery
         later(&not_built::DELIVERY_PIPELINE),

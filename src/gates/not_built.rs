@@ -108,23 +108,6 @@ pub static CODE_N_PLUS_ONE: About = About {
     fix: "load related rows in one query (include, preload, join, data loader)",
 };
 
-pub static CODE_LEFTOVER_DEBUG: About = About {
-    id: "code.leftover_debug",
-    section: Section::Code,
-    class: Class::B,
-    line: "no leftover console.log or debugger in code",
-    min_tier: Tier::E1,
-    attestable: false,
-    stage: Stage::Static,
-    lock: Lock::Fs,
-    needs: &[],
-    timeout: STATIC,
-    skipped_for: &[],
-    reads: "source files",
-    decides: "no leftover",
-    fix: "remove it",
-};
-
 pub static CODE_SECRETS: About = About {
     id: "code.secrets",
     section: Section::Code,

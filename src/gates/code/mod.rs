@@ -1,7 +1,13 @@
-//! Section `code`: one file per gate.
+//! Section `code`: one file per gate; beside them what they share: `syntax.rs` (trees), `role.rs` (which files ship).
 
 pub mod coverage;
 pub mod leftover_debug;
+
+pub mod bundler;
+pub mod debug_rules;
+pub mod linters;
+pub mod role;
+pub mod syntax;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,4 +17,11 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     pub coverage: coverage::Config,
     pub leftover_debug: leftover_debug::Config,
+}
+
+impl Config {
+    /// All problems of all gates, by path below `gates.code`.
+    pub fn validate(&self) -> Vec<crate::domain::problem::Problem> {
+        self.leftover_debug.validate().into_iter().map(|p| p.under(&["leftover_debug"])).collect()
+    }
 }

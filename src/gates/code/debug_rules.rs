@@ -1,0 +1,575 @@
+//! What counts as a leftover, per language: matched on syntax nodes, so that strings, comments and look-alikes do not.
+//! Pure: tree and text in, [`Hit`]s out. Which file is looked at and what a hit means is `leftover_debug.rs`.
+
+use tree_sitter::Node;
+
+use super::syntax::{self, Language, Parsed, Visit, text, walk};
+
+/// How much a hit weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Weight {
+    /// Stops or crashes the program, or dumps its insides: fails wherever it ships.
+    Leftover,
+    /// Debug output that a command-line program may mean: fails in product code.
+    Console,
+    /// Plain output: a warning in product code that has a logger.
+    Print,
+    /// Silences the rest of a test suite.
+    Focus,
+}
+
+/// One match. Row and byte column count from 0, as tree-sitter does.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Hit {
+    pub rule: &'static str,
+    pub weight: Weight,
+    /// The call as a reader would name it: `console.log`, `dbg!`, `binding.pry`.
+    pub call: String,
+    pub row: usize,
+    pub column: usize,
+    pub function: Option<String>,
+}
+
+/// Words without which no rule of the language can match: only files that hold one are parsed.
+pub fn candidates(language: Language) -> &'static [&'static str] {
+    match language {
+        Language::JavaScript | Language::TypeScript | Language::Tsx => &["debugger", "console"],
+        Language::Python => &["breakpoint", "set_trace", "pdb", "pudb", "wdb", "IPython", "print"],
+        Language::Go => &["Breakpoint", "spew", "pp.P", "fmt.Print", "print"],
+        Language::Rust => &["dbg", "todo", "unimplemented", "print"],
+        Language::Java => &["printStackTrace", "System"],
+        Language::Ruby => &["binding", "byebug", "debugger", "Pry", "save_and_open", "puts", "print", "p ", "p(", "pp"],
+        Language::Php => &["xdebug", "dump", "Dump", "DUMP", "dd(", "dd (", "debug_", "print_r", "var_export"],
+    }
+}
+
+/// The same for focused tests, in any language.
+pub const FOCUS_CANDIDATES: [&str; 7] = ["only", "fit", "fdescribe", "fcontext", "ftest", "focus", "fexample"];
+
+/// All hits of a parsed text, in source order.
+pub fn find(parsed: &Parsed, source: &[u8]) -> Vec<Hit> {
+    let mut hits = Vec::new();
+    walk(&parsed.tree, |node, ancestors| {
+        let found = match parsed.language {
+            Language::JavaScript | Language::TypeScript | Language::Tsx => javascript(node, ancestors, source),
+            Language::Python => python(node, ancestors, source),
+            Language::Go => go(node, source),
+            Language::Rust => rust(node, ancestors, source),
+            Language::Java => java(node, source),
+            Language::Ruby => ruby(node, ancestors, source),
+            Language::Php => php(node, ancestors, source),
+        };
+        if let Some((rule, weight, call)) = found {
+            let at = node.start_position();
+            let function = syntax::enclosing_function(ancestors, source);
+            hits.push(Hit { rule, weight, call, row: at.row, column: at.column, function });
+        }
+        Visit::Enter
+    });
+    let shadowed = shadows(parsed, source);
+    hits.retain(|hit| !shadowed.iter().any(|s| s.covers(hit)));
+    hits
+}
+
+type Found = Option<(&'static str, Weight, String)>;
+
+fn field<'t>(node: Node<'t>, name: &str) -> Option<Node<'t>> {
+    node.child_by_field_name(name)
+}
+
+const CONSOLE_DEBUG: [&str; 6] = ["log", "debug", "dir", "dirxml", "trace", "table"];
+/// Methods that take a function and would print each item: `promise.then(console.log)`.
+const TAKES_CALLBACK: [&str; 6] = ["then", "forEach", "map", "subscribe", "tap", "finally"];
+const FOCUSABLE: [&str; 6] = ["it", "test", "describe", "context", "suite", "specify"];
+
+fn javascript(node: Node<'_>, ancestors: &[Node<'_>], source: &[u8]) -> Found {
+    match node.kind() {
+        "debugger_statement" => Some(("debugger", Weight::Leftover, "debugger".into())),
+        "call_expression" => {
+            let callee = field(node, "function")?;
+            if let Some(method) = console_method(callee, source) {
+                return console(&method);
+            }
+            // `console.log.apply(console, args)`; `.bind` builds a logger and is not a call.
+            if callee.kind() == "member_expression"
+                && matches!(text(field(callee, "property")?, source), "apply" | "call")
+                && let Some(method) = console_method(field(callee, "object")?, source)
+            {
+                return console(&method);
+            }
+            focused(callee, source)
+        }
+        // `orders.forEach(console.log)`
+        "member_expression" => {
+            let method = console_method(node, source)?;
+            let [.., call, arguments] = ancestors else { return None };
+            let callee = field(*call, "function")?;
+            let takes = arguments.kind() == "arguments"
+                && callee.kind() == "member_expression"
+                && TAKES_CALLBACK.contains(&text(field(callee, "property")?, source));
+            if takes { console(&method) } else { None }
+        }
+        _ => None,
+    }
+}
+
+fn console(method: &str) -> Found {
+    let weight = if CONSOLE_DEBUG.contains(&method) { Weight::Console } else { Weight::Print };
+    Some(("console", weight, format!("console.{method}")))
+}
+
+/// `log` of `console.log`, `console["log"]`, `window.console.log`.
+fn console_method(node: Node<'_>, source: &[u8]) -> Option<String> {
+    let object = field(node, "object")?;
+    let is_console = match object.kind() {
+        "identifier" => text(object, source) == "console",
+        "member_expression" => {
+            text(field(object, "property")?, source) == "console"
+                && matches!(text(field(object, "object")?, source), "window" | "globalThis" | "global" | "self")
+        }
+        _ => false,
+    };
+    if !is_console {
+        return None;
+    }
+    match node.kind() {
+        "member_expression" => Some(text(field(node, "property")?, source).to_string()),
+        "subscript_expression" => {
+            let index = field(node, "index")?;
+            (index.kind() == "string").then(|| text(index, source).trim_matches(['"', '\'']).to_string())
+        }
+        _ => None,
+    }
+}
+
+/// `it.only(…)`, `describe.only.each(…)`, `fit(…)`.
+fn focused(callee: Node<'_>, source: &[u8]) -> Found {
+    let chain = text(callee, source);
+    if chain.len() > 60 || chain.contains('(') {
+        return None;
+    }
+    let mut parts = chain.split('.');
+    let base = parts.next()?;
+    let only = FOCUSABLE.contains(&base) && parts.any(|p| p.trim() == "only");
+    let short = matches!(chain, "fit" | "fdescribe" | "fcontext" | "ftest");
+    (only || short).then(|| ("focused-test", Weight::Focus, chain.to_string()))
+}
+
+fn python(node: Node<'_>, ancestors: &[Node<'_>], source: &[u8]) -> Found {
+    if node.kind() != "call" {
+        return None;
+    }
+    let callee = field(node, "function")?;
+    let name = text(callee, source);
+    match callee.kind() {
+        "identifier" => match name {
+            "breakpoint" | "set_trace" => Some(("debugger", Weight::Leftover, name.into())),
+            "print" | "pprint" if !in_main_block(ancestors, source) => Some(("print", Weight::Print, name.into())),
+            _ => None,
+        },
+        "attribute" => {
+            let (object, method) = name.rsplit_once('.')?;
+            let debugger = matches!(object, "pdb" | "ipdb" | "pudb" | "wdb" | "bpdb" | "rpdb" | "IPython")
+                && matches!(method, "set_trace" | "post_mortem" | "pm" | "embed" | "runcall");
+            debugger.then(|| ("debugger", Weight::Leftover, name.to_string()))
+        }
+        _ => None,
+    }
+}
+
+/// `if __name__ == "__main__":` is a program of its own.
+fn in_main_block(ancestors: &[Node<'_>], source: &[u8]) -> bool {
+    ancestors.iter().any(|n| {
+        n.kind() == "if_statement" && field(*n, "condition").is_some_and(|c| text(c, source).contains("__name__"))
+    })
+}
+
+fn go(node: Node<'_>, source: &[u8]) -> Found {
+    if node.kind() != "call_expression" {
+        return None;
+    }
+    let callee = field(node, "function")?;
+    let name = text(callee, source);
+    match name {
+        "runtime.Breakpoint" => Some(("debugger", Weight::Leftover, name.into())),
+        "spew.Dump" | "spew.Fdump" | "spew.Printf" | "pp.Println" => Some(("dump", Weight::Leftover, name.into())),
+        "fmt.Print" | "fmt.Println" | "fmt.Printf" | "print" | "println" => Some(("print", Weight::Print, name.into())),
+        _ => None,
+    }
+}
+
+fn rust(node: Node<'_>, ancestors: &[Node<'_>], source: &[u8]) -> Found {
+    let name = match node.kind() {
+        "macro_invocation" => text(field(node, "macro")?, source),
+        // Inside another macro's arguments there are only tokens: `vec![dbg!(x)]`.
+        "identifier" if ancestors.last()?.kind() == "token_tree" && node.next_sibling()?.kind() == "!" => {
+            text(node, source)
+        }
+        _ => return None,
+    };
+    let last = name.rsplit("::").next().unwrap_or(name);
+    let (rule, weight) = match last {
+        "dbg" => ("dbg", Weight::Leftover),
+        "todo" | "unimplemented" => ("unfinished", Weight::Leftover),
+        "println" | "print" | "eprintln" | "eprint" => ("print", Weight::Print),
+        _ => return None,
+    };
+    (!in_rust_test(ancestors, source)).then(|| (rule, weight, format!("{last}!")))
+}
+
+/// Under `#[cfg(test)]`, `#[test]` or a runner's own `#[tokio::test]`.
+fn in_rust_test(ancestors: &[Node<'_>], source: &[u8]) -> bool {
+    ancestors.iter().filter(|n| matches!(n.kind(), "mod_item" | "function_item" | "impl_item")).any(|item| {
+        let mut before = item.prev_named_sibling();
+        while let Some(node) =
+            before.filter(|n| matches!(n.kind(), "attribute_item" | "line_comment" | "block_comment"))
+        {
+            let attribute = text(node, source);
+            if attribute.contains("cfg(test)") || attribute.contains("test]") || attribute.contains("test(") {
+                return true;
+            }
+            before = node.prev_named_sibling();
+        }
+        false
+    })
+}
+
+fn java(node: Node<'_>, source: &[u8]) -> Found {
+    if node.kind() != "method_invocation" {
+        return None;
+    }
+    let name = text(field(node, "name")?, source);
+    let object = field(node, "object").map(|o| text(o, source)).unwrap_or_default();
+    // `printStackTrace(writer)` is how a logger formats it.
+    if name == "printStackTrace" && field(node, "arguments")?.named_child_count() == 0 {
+        return Some(("stack-trace", Weight::Leftover, "printStackTrace".into()));
+    }
+    let print =
+        matches!(object, "System.out" | "System.err") && matches!(name, "println" | "print" | "printf" | "format");
+    print.then(|| ("print", Weight::Print, format!("{object}.{name}")))
+}
+
+fn ruby(node: Node<'_>, ancestors: &[Node<'_>], source: &[u8]) -> Found {
+    match node.kind() {
+        "identifier" if matches!(text(node, source), "byebug" | "debugger") => {
+            // A bare word is a call only where a statement may stand.
+            let statement = matches!(
+                ancestors.last()?.kind(),
+                "program"
+                    | "body_statement"
+                    | "block_body"
+                    | "then"
+                    | "else"
+                    | "begin"
+                    | "ensure"
+                    | "do"
+                    | "when"
+                    | "if_modifier"
+                    | "unless_modifier"
+                    | "rescue_modifier"
+            );
+            statement.then(|| ("debugger", Weight::Leftover, text(node, source).to_string()))
+        }
+        "call" => {
+            let method = text(field(node, "method")?, source);
+            let receiver = field(node, "receiver").map(|r| text(r, source));
+            match (receiver, method) {
+                (Some("binding"), "pry" | "irb" | "remote_pry" | "break" | "b") => {
+                    Some(("debugger", Weight::Leftover, format!("binding.{method}")))
+                }
+                (Some("Pry"), "start") => Some(("debugger", Weight::Leftover, "Pry.start".into())),
+                (None, "byebug" | "debugger" | "save_and_open_page") => {
+                    Some(("debugger", Weight::Leftover, method.into()))
+                }
+                (None, "puts" | "p" | "pp" | "print") => Some(("print", Weight::Print, method.into())),
+                (Some("$stdout" | "STDOUT" | "Kernel"), "puts" | "print") => {
+                    Some(("print", Weight::Print, format!("{}.{method}", receiver?)))
+                }
+                (None | Some("RSpec"), "fit" | "fdescribe" | "fcontext" | "fspecify" | "fexample") => {
+                    Some(("focused-test", Weight::Focus, method.into()))
+                }
+                (_, "it" | "describe" | "context" | "specify") => {
+                    let arguments = field(node, "arguments").map(|a| text(a, source)).unwrap_or_default();
+                    let focus = arguments.contains("focus: true") || arguments.contains(":focus");
+                    focus.then(|| ("focused-test", Weight::Focus, format!("{method} with focus")))
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
+
+fn php(node: Node<'_>, ancestors: &[Node<'_>], source: &[u8]) -> Found {
+    if node.kind() != "function_call_expression" {
+        return None;
+    }
+    let name = text(field(node, "function")?, source).trim_start_matches('\\').to_ascii_lowercase();
+    let name = name.as_str();
+    match name {
+        "xdebug_break" => Some(("debugger", Weight::Leftover, name.into())),
+        // Symfony's and Laravel's own helper is defined behind `function_exists`.
+        "var_dump" | "dd" | "dump" | "ddd" | "debug_zval_refcount" | "debug_print_backtrace" => {
+            let captured = ancestors.iter().any(|n| n.kind() == "function_call_expression");
+            (!captured).then(|| ("dump", Weight::Leftover, name.to_string()))
+        }
+        // With a second argument both return their text instead of printing it.
+        "print_r" | "var_export" => {
+            let prints = field(node, "arguments")?.named_child_count() < 2;
+            prints.then(|| ("print", Weight::Print, name.to_string()))
+        }
+        _ => None,
+    }
+}
+
+/// A name bound to something else, and the rows where that holds.
+struct Shadow {
+    name: String,
+    from: usize,
+    to: usize,
+}
+
+impl Shadow {
+    fn covers(&self, hit: &Hit) -> bool {
+        let bare = hit.call.split('.').next().unwrap_or(&hit.call).trim_end_matches('!');
+        bare == self.name && (self.from..=self.to).contains(&hit.row)
+    }
+}
+
+/// Names that programs do rebind: `function (console) {…}`, `def breakpoint(…)`, `function dd(…)`, `macro_rules! dbg`.
+const REBOUND: [&str; 14] = [
+    "console",
+    "breakpoint",
+    "set_trace",
+    "print",
+    "pprint",
+    "println",
+    "fit",
+    "fdescribe",
+    "byebug",
+    "puts",
+    "dd",
+    "dump",
+    "dbg",
+    "it",
+];
+
+fn shadows(parsed: &Parsed, source: &[u8]) -> Vec<Shadow> {
+    let mut out = Vec::new();
+    walk(&parsed.tree, |node, ancestors| {
+        if node.child_count() > 0 || !node.is_named() {
+            return Visit::Enter;
+        }
+        let name = text(node, source);
+        if REBOUND.contains(&name)
+            && let Some(scope) = binds(parsed.language, node, ancestors, source)
+        {
+            out.push(Shadow { name: name.into(), from: scope.start_position().row, to: scope.end_position().row });
+        }
+        Visit::Enter
+    });
+    out
+}
+
+/// The scope in which `node` (an identifier) is given a new meaning, if it is a binding at all.
+fn binds<'t>(language: Language, node: Node<'t>, ancestors: &[Node<'t>], source: &[u8]) -> Option<Node<'t>> {
+    let parent = *ancestors.last()?;
+    let whole = *ancestors.first()?;
+    let is_name = field(parent, "name") == Some(node);
+    match parent.kind() {
+        // Definitions hold for the whole file: hoisting, and one name rarely has two meanings in one file.
+        "function_definition" | "function_item" | "macro_definition" | "method" => is_name.then_some(whole),
+        "function_declaration" | "class_declaration" | "generator_function_declaration" => {
+            if is_name {
+                scope(&ancestors[..ancestors.len() - 1]).or(Some(whole))
+            } else {
+                None
+            }
+        }
+        "variable_declarator" if is_name && language.is_javascript() => {
+            let value = field(parent, "value").map(|v| text(v, source)).unwrap_or_default();
+            // `const console = require('console')` is the same console.
+            let same = value.contains("require(") && value.contains("console") || value.ends_with(".console");
+            if same { None } else { scope(ancestors).or(Some(whole)) }
+        }
+        "import_specifier" | "import_clause" | "namespace_import" => {
+            let import = ancestors.iter().rev().find(|n| n.kind() == "import_statement")?;
+            let from = field(*import, "source").map(|s| text(s, source)).unwrap_or_default();
+            let same = matches!(from.trim_matches(['"', '\'']), "console" | "node:console");
+            (!same).then_some(whole)
+        }
+        "formal_parameters" | "required_parameter" | "optional_parameter" | "parameters" | "default_parameter"
+        | "typed_parameter" => function_around(ancestors),
+        // `({ console }) => …` and `const { console } = window`.
+        "object_pattern" | "array_pattern" => {
+            let in_parameters = ancestors.iter().rev().find(|n| {
+                matches!(n.kind(), "formal_parameters" | "variable_declarator" | "statement_block" | "program")
+            })?;
+            match in_parameters.kind() {
+                "formal_parameters" => function_around(ancestors),
+                "variable_declarator" => {
+                    let value = field(*in_parameters, "value").map(|v| text(v, source)).unwrap_or_default();
+                    let same = matches!(value, "window" | "globalThis" | "global");
+                    if same { None } else { scope(ancestors).or(Some(whole)) }
+                }
+                _ => None,
+            }
+        }
+        // `console => …`
+        "arrow_function" if field(parent, "parameter") == Some(node) => Some(parent),
+        "catch_clause" if field(parent, "parameter") == Some(node) => Some(parent),
+        "assignment" if language == Language::Python && field(parent, "left") == Some(node) => Some(whole),
+        _ => None,
+    }
+}
+
+fn scope<'t>(ancestors: &[Node<'t>]) -> Option<Node<'t>> {
+    ancestors
+        .iter()
+        .rev()
+        .find(|n| {
+            matches!(n.kind(), "statement_block" | "program" | "for_statement" | "for_in_statement" | "switch_body")
+        })
+        .copied()
+}
+
+fn function_around<'t>(ancestors: &[Node<'t>]) -> Option<Node<'t>> {
+    ancestors
+        .iter()
+        .rev()
+        .find(|n| n.kind().contains("function") || n.kind().contains("method") || n.kind().contains("lambda"))
+        .copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gates::code::syntax::{Source, parse};
+
+    /// Hits as `line:column call (function)`, all counted from 1.
+    fn check(path: &str, source: &str, expect: &[&str]) {
+        let parsed = parse(Source::of(path).unwrap(), source.as_bytes()).unwrap();
+        let got: Vec<String> = find(&parsed, source.as_bytes())
+            .into_iter()
+            .map(|h| format!("{}:{} {} ({})", h.row + 1, h.column + 1, h.call, h.function.unwrap_or("-".into())))
+            .collect();
+        assert_eq!(got, expect, "{path}\n{source}\n{}", parsed.tree.root_node().to_sexp());
+    }
+
+    #[test]
+    fn javascript_calls_not_look_alikes() {
+        check("a.js", "function applyCoupon(c) {\n  console.log(c)\n}\n", &["2:3 console.log (applyCoupon)"]);
+        check(
+            "a.js",
+            "const f = () => { console['table'](1); debugger }",
+            &["1:19 console.table (f)", "1:40 debugger (f)"],
+        );
+        check("a.js", "class A { total() { window.console.debug(1) } }", &["1:21 console.debug (total)"]);
+        check("a.js", "app.get('/', (q, s) => { console?.dir(q) })", &["1:26 console.dir (a callback of app.get)"]);
+        check("a.js", "load().then(console.log)", &["1:13 console.log (-)"]);
+        check(
+            "a.jsx",
+            "const A = () => <a onClick={() => console.log(1)}>console.log(2)</a>",
+            &["1:35 console.log (A)"],
+        );
+        check("a.ts", "export function f<T>(x: T): void { console.trace(x as unknown) }", &["1:36 console.trace (f)"]);
+        for clean in [
+            "// console.log(1)\n/* debugger */ const s = 'console.log(1); debugger'",
+            "const t = `console.log(${1})`",
+            "const re = /console\\.log(1)/",
+            "logger.console.log(1); my.debugger = 1; x.debugger()",
+            "function f(console) { console.log(1) }",
+            "const f = ({ console }) => { console.log(1) }",
+            "const f = console => console.log(1)",
+            "import { console } from './fake'; console.log(1)",
+            "const console = makeConsole(); console.log(1)",
+            "const log = opts.log || console.log",
+            "const log = console.log.bind(console)",
+            "fitted(1); it('x', () => {}); describe.skip('x')",
+        ] {
+            check("a.js", clean, &[]);
+        }
+    }
+
+    #[test]
+    fn a_shadow_ends_with_its_scope() {
+        check("a.js", "function f(console) {\n  console.log(1)\n}\nconsole.log(2)\n", &["4:1 console.log (-)"]);
+        check("a.js", "const console = require('console')\nconsole.log(2)\n", &["2:1 console.log (-)"]);
+    }
+
+    #[test]
+    fn focused_tests() {
+        check(
+            "a.test.js",
+            "it.only('x', () => {}); test.only.each([1])('y', f)",
+            &["1:1 it.only (-)", "1:25 test.only.each (-)"],
+        );
+        check(
+            "a.spec.ts",
+            "fdescribe('x', () => { fit('y', () => {}) })",
+            &["1:1 fdescribe (-)", "1:24 fit (a callback of fdescribe)"],
+        );
+        check(
+            "a_spec.rb",
+            "fdescribe 'x' do\n  it 'y', focus: true do\n  end\nend\n",
+            &["1:1 fdescribe (-)", "2:3 it with focus (-)"],
+        );
+    }
+
+    #[test]
+    fn python() {
+        check(
+            "a.py",
+            "def f(x):\n    import pdb; pdb.set_trace()\n    breakpoint()\n    print(x)\n",
+            &["2:17 pdb.set_trace (f)", "3:5 breakpoint (f)", "4:5 print (f)"],
+        );
+        check("a.py", "def breakpoint():\n    pass\nbreakpoint()\n", &[]);
+        check("a.py", "# breakpoint()\ns = 'print(1)'\nself.print(1)\ndebug.breakpoint()\n", &[]);
+        check("a.py", "if __name__ == '__main__':\n    print(1)\n    breakpoint()\n", &["3:5 breakpoint (-)"]);
+    }
+
+    #[test]
+    fn go_rust_java() {
+        check(
+            "a.go",
+            "package a\nfunc F() {\n\tfmt.Println(1)\n\tspew.Dump(2)\n\truntime.Breakpoint()\n\tlog.Println(3)\n}\n",
+            &["3:2 fmt.Println (F)", "4:2 spew.Dump (F)", "5:2 runtime.Breakpoint (F)"],
+        );
+        check(
+            "a.rs",
+            "fn f() { let x = dbg!(1); vec![std::dbg!(2)]; todo!() }\n#[cfg(test)]\nmod tests { fn g() { dbg!(3); } }\n#[test]\nfn t() { todo!() }\n",
+            &["1:18 dbg! (f)", "1:37 dbg! (f)", "1:47 todo! (f)"],
+        );
+        check("a.rs", "/// dbg!(x)\nfn f() { debug!(1); let s = \"todo!()\"; todo(); }", &[]);
+        check(
+            "A.java",
+            "class A { void f() { try { g(); } catch (E e) { e.printStackTrace(); System.out.println(1); } } }",
+            &["1:49 printStackTrace (f)", "1:70 System.out.println (f)"],
+        );
+        check(
+            "A.java",
+            "class A { void f(E e, W w) { e.printStackTrace(w); out.println(1); /* System.out.println */ } }",
+            &[],
+        );
+    }
+
+    #[test]
+    fn ruby_and_php() {
+        check(
+            "a.rb",
+            "def f(x)\n  binding.pry\n  byebug if x\n  puts x\nend\n",
+            &["2:3 binding.pry (f)", "3:3 byebug (f)", "4:3 puts (f)"],
+        );
+        check("a.rb", "# binding.pry\ns = 'byebug'\nbinding.local_variables\nio.puts 1\nbyebug = 1\n", &[]);
+        check(
+            "a.php",
+            "<?php\nfunction f($x) { var_dump($x); \\dd($x); xdebug_break(); print_r($x, true); print_r($x); }\n",
+            &["2:18 var_dump (f)", "2:32 dd (f)", "2:41 xdebug_break (f)", "2:76 print_r (f)"],
+        );
+        check(
+            "a.php",
+            "<?php\n// dd($x)\n$a->dump(); A::dd(); $s = 'var_dump($x)';\nfunction dump($x) {}\ndump(1);\n",
+            &[],
+        );
+    }
+}

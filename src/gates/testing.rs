@@ -1,0 +1,76 @@
+//! What gate tests share: a repository made of texts in a temporary folder. Real files and real git, no doubles.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::context::{Repo, RepoFile};
+use super::facts::{Fact, Facts, git::Git};
+
+/// A plain folder with these files. The folder lives as long as the first half of the pair.
+pub fn repo(files: &[(&str, &str)]) -> (tempfile::TempDir, Repo) {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        write(dir.path(), path, text.as_bytes());
+    }
+    let repo = open(dir.path());
+    (dir, repo)
+}
+
+/// The same, committed to git.
+#[expect(dead_code, reason = "for the gates that read history")]
+pub fn git_repo(files: &[(&str, &str)]) -> (tempfile::TempDir, Repo) {
+    let (dir, _) = repo(files);
+    git(dir.path(), &["init", "-q", "-b", "main"]);
+    commit(dir.path(), "start");
+    let repo = open(dir.path());
+    (dir, repo)
+}
+
+pub fn write(root: &Path, path: &str, bytes: &[u8]) {
+    let full = root.join(path);
+    std::fs::create_dir_all(full.parent().unwrap()).unwrap();
+    std::fs::write(full, bytes).unwrap();
+}
+
+/// Adds everything and commits it.
+pub fn commit(root: &Path, message: &str) {
+    git(root, &["add", "-A"]);
+    git(root, &["commit", "-q", "--allow-empty", "-m", message]);
+}
+
+/// Runs git with an identity of its own; panics with its message when it fails.
+pub fn git(root: &Path, args: &[&str]) -> String {
+    let output = std::process::Command::new("git")
+        .arg("-C")
+        .arg(root)
+        .args(["-c", "user.name=Ada", "-c", "user.email=ada@example.com", "-c", "commit.gpgsign=false"])
+        .args(args)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_SYSTEM", "/dev/null")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_string()
+}
+
+/// Walks the folder again, after a test has changed it.
+pub fn open(root: &Path) -> Repo {
+    let mut files = Vec::new();
+    for entry in ignore::WalkBuilder::new(root).hidden(false).filter_entry(|e| e.file_name() != ".git").build() {
+        let entry = entry.unwrap();
+        if entry.file_type().is_some_and(|t| t.is_file()) {
+            let path = entry.path().strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+            files.push(RepoFile { path, bytes: entry.metadata().unwrap().len() });
+        }
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    let git = root.join(".git").exists().then(|| Git::discover(root)).flatten();
+    Repo { root: root.to_path_buf(), git, files: Arc::new(files) }
+}
+
+/// Facts without places.
+pub fn facts(facts: &[(&'static str, &str)]) -> Facts {
+    let facts =
+        facts.iter().map(|(kind, value)| Fact { kind, value: value.to_string(), file: String::new(), line: None });
+    Facts { facts: facts.collect() }
+}
