@@ -1,1 +1,309 @@
-//! An expression over a SeriesReader; knows no store.
+//! PromQL: an expression over a [`SeriesReader`], with the semantics of Prometheus 3 (left-open ranges, staleness,
+//! extrapolation, name dropping, absolute subquery alignment). Knows no store, no rule and no HTTP.
+//!
+//! `promql-parser` reads the text; [`parse`] compiles its tree into our own (`compile.rs`) and refuses whatever cannot
+//! be evaluated, so that a rule file fails when it is loaded and not at three in the morning. [`instant`] and [`range`]
+//! fetch every selector once (`fetch.rs`) and then evaluate without I/O (`eval.rs`): each node yields one row per series
+//! over the whole grid of steps, with cursors that only move forward. Read `plan.rs` next.
+//!
+//! Native histograms, `@` with expressions, `fill`, `limitk`, `limit_ratio` and experimental functions other than
+//! `mad_over_time`, `sort_by_label` and `sort_by_label_desc` are refused.
+
+mod aggregate;
+mod binary;
+mod compile;
+mod eval;
+mod fetch;
+mod functions;
+mod histogram;
+pub mod number;
+mod over_time;
+mod plan;
+mod stats;
+mod syntax;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::domain::clock::Timestamp;
+use crate::domain::metric::{Labels, MatchOp, Matcher, NAME, ReadError, Sample, Series, SeriesReader};
+
+use eval::{Context, Evaluated, Grid};
+use plan::{Kind, Node, Plan};
+
+/// Steps a range query may have per series, Prometheus' own limit.
+pub const POINTS_MAX: usize = 11_000;
+
+/// Above this many samples the evaluation leaves the async thread, so that it cannot hold up others.
+const INLINE_SAMPLES_MAX: usize = 50_000;
+
+/// A checked expression: whatever it holds can be evaluated. Cheap to clone.
+#[derive(Clone)]
+pub struct Expr {
+    text: Arc<str>,
+    plan: Arc<Plan>,
+}
+
+impl Expr {
+    /// The text as given to [`parse`].
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The matchers of every selector, in the order of the text; the metric's name is a matcher on `__name__`.
+    pub fn selectors(&self) -> Vec<Vec<Matcher>> {
+        self.plan.selectors.iter().map(|s| s.matchers.clone()).collect()
+    }
+
+    /// Names of metrics that are selected by equality: sorted, each once.
+    pub fn metric_names(&self) -> Vec<String> {
+        let matchers = self.plan.selectors.iter().flat_map(|s| &s.matchers);
+        let mut names: Vec<String> = matchers
+            .filter_map(|m| match &m.op {
+                MatchOp::Equal(name) if m.label == NAME => Some(name.clone()),
+                _ => None,
+            })
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// How far before the evaluation instant samples are read, lookback included; `None` when an `@` makes that unknown.
+    pub fn reach(&self, opts: &Options) -> Option<Duration> {
+        fetch::reach(&self.plan, opts)
+    }
+
+    /// Is the result a number, a vector, a range or a text? As Prometheus names it.
+    pub fn result_type(&self) -> &'static str {
+        self.plan.root.kind().word()
+    }
+}
+
+impl std::fmt::Debug for Expr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Expr({})", self.text)
+    }
+}
+
+/// Limits and defaults of one evaluation.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// How long a sample stands for its series (Prometheus: 5 m). The window is open on the left.
+    pub lookback: Duration,
+    /// Samples one query may fetch, and cells one intermediate result may have.
+    pub samples_max: usize,
+    /// Steps a range query may have.
+    pub points_max: usize,
+    /// From the first read to the last value.
+    pub timeout: Duration,
+    /// Step of a subquery that names none (Prometheus: its global evaluation interval, 1 m).
+    pub subquery_step: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            lookback: Duration::from_secs(300),
+            samples_max: 50_000_000,
+            points_max: POINTS_MAX,
+            timeout: Duration::from_secs(30),
+            subquery_step: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What an instant query yields.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Scalar(f64),
+    /// Sorted by labels, unless the outermost operation orders by itself (`sort*`, `topk`, `bottomk`).
+    Vector(Vec<(Labels, f64)>),
+    /// Sorted by labels; the samples of the range, stale markers left out.
+    Matrix(Vec<Series>),
+    String(String),
+}
+
+impl Value {
+    /// `scalar`, `vector`, `matrix`, `string`: Prometheus' `resultType`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Value::Scalar(_) => "scalar",
+            Value::Vector(_) => "vector",
+            Value::Matrix(_) => "matrix",
+            Value::String(_) => "string",
+        }
+    }
+}
+
+/// A place in the text of an expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Bytes from the start.
+    pub offset: usize,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+}
+
+#[derive(Debug, Clone, thiserror::Error, PartialEq)]
+pub enum QueryError {
+    /// The text is not PromQL, or asks for something this engine does not do. No position: it concerns the whole text.
+    #[error("{}parse error: {message}", at.map(|p| format!("{}:{}: ", p.line, p.column)).unwrap_or_default())]
+    Parse { message: String, at: Option<Position> },
+    /// The expression is fine and the data does not fit it: ambiguous matches, duplicate label sets.
+    #[error("{0}")]
+    Execution(String),
+    #[error("query processing would load too many samples into memory (limit {limit})")]
+    TooManySamples { limit: usize },
+    #[error(
+        "exceeded maximum resolution of {limit} points per timeseries. Try decreasing the query resolution (?step=XX)"
+    )]
+    TooManyPoints { limit: usize },
+    #[error("query timed out after {0:?}")]
+    Timeout(Duration),
+    #[error("reading samples failed: {0}")]
+    Read(String),
+}
+
+impl From<ReadError> for QueryError {
+    fn from(error: ReadError) -> QueryError {
+        match error {
+            ReadError::TooManySamples { limit } => QueryError::TooManySamples { limit },
+            ReadError::Storage(message) => QueryError::Read(message),
+        }
+    }
+}
+
+/// Parses and checks. Whatever this accepts can be evaluated.
+pub fn parse(text: &str) -> Result<Expr, QueryError> {
+    let ast = syntax::parse(text)?;
+    let plan = compile::compile(&ast).map_err(|message| syntax::located(text, message))?;
+    Ok(Expr { text: text.into(), plan: Arc::new(plan) })
+}
+
+/// Evaluates at one instant.
+pub async fn instant(
+    reader: &dyn SeriesReader,
+    expr: &Expr,
+    at: Timestamp,
+    opts: &Options,
+) -> Result<Value, QueryError> {
+    if let Node::Text(text) = &expr.plan.root {
+        return Ok(Value::String(text.clone()));
+    }
+    let grid = Grid { start: at.ms(), step: 1, count: 1 };
+    let ordered = expr.plan.root.orders_its_result();
+    let evaluated = run(reader, expr, grid, opts).await?;
+    Ok(match evaluated {
+        Evaluated::Scalar(values) => Value::Scalar(values[0]),
+        Evaluated::Vector(rows) => {
+            let mut vector: Vec<(Labels, f64)> =
+                rows.into_iter().filter_map(|row| row.values[0].map(|v| (row.labels, v))).collect();
+            if !ordered {
+                vector.sort_by(|a, b| a.0.cmp(&b.0));
+            }
+            Value::Vector(vector)
+        }
+        Evaluated::Matrix(series) => Value::Matrix(series),
+    })
+}
+
+/// Evaluates at `start`, `start + step`, … up to and including `end`. Series sorted by labels, steps without a value
+/// left out; a scalar is one series without labels.
+pub async fn range(
+    reader: &dyn SeriesReader,
+    expr: &Expr,
+    start: Timestamp,
+    end: Timestamp,
+    step: Duration,
+    opts: &Options,
+) -> Result<Vec<Series>, QueryError> {
+    let kind = expr.plan.root.kind();
+    if matches!(kind, Kind::Text | Kind::Matrix) {
+        let message =
+            format!("invalid expression type {:?} for range query, must be Scalar or instant Vector", kind.title());
+        return Err(QueryError::Parse { message, at: None });
+    }
+    let step_ms = step.as_millis().min(i64::MAX as u128) as i64;
+    if step_ms == 0 {
+        let message = "zero or negative query resolution step widths are not accepted. Try a positive integer";
+        return Err(QueryError::Execution(message.into()));
+    }
+    let span = end.ms().saturating_sub(start.ms());
+    if span < 0 {
+        return Err(QueryError::Execution("end timestamp must not be before start time".into()));
+    }
+    if span / step_ms >= opts.points_max as i64 {
+        return Err(QueryError::TooManyPoints { limit: opts.points_max });
+    }
+    let grid = Grid { start: start.ms(), step: step_ms, count: (span / step_ms) as usize + 1 };
+    let rows = match run(reader, expr, grid, opts).await? {
+        Evaluated::Vector(rows) => rows,
+        Evaluated::Scalar(values) => {
+            vec![eval::Row { labels: Labels::empty(), values: values.into_iter().map(Some).collect() }]
+        }
+        Evaluated::Matrix(_) => Vec::new(),
+    };
+    let mut series: Vec<Series> = rows
+        .into_iter()
+        .map(|row| Series { samples: row.samples(&grid), labels: row.labels })
+        .filter(|s| !s.samples.is_empty())
+        .collect();
+    series.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(series)
+}
+
+async fn run(reader: &dyn SeriesReader, expr: &Expr, grid: Grid, opts: &Options) -> Result<Evaluated, QueryError> {
+    let deadline = Instant::now() + opts.timeout;
+    let fetched = tokio::time::timeout(opts.timeout, fetch::fetch(reader, &expr.plan, &grid, opts)).await;
+    let data = fetched.map_err(|_| QueryError::Timeout(opts.timeout))??;
+    let samples: usize = data.iter().flatten().map(|s| s.samples.len()).sum();
+    let plan = expr.plan.clone();
+    let opts = opts.clone();
+    let work = move || {
+        let context = Context { plan: &plan, data: &data, start: grid.start, end: grid.last(), opts: &opts, deadline };
+        context.eval_root(&plan.root, &grid)
+    };
+    if samples < INLINE_SAMPLES_MAX {
+        return work();
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|e| QueryError::Execution(format!("evaluation stopped: {e}")))?
+}
+
+/// A reader over series held in memory: rule tests, simulations, results of other queries.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryReader {
+    /// Each label set at most once; samples ascending in time.
+    pub series: Vec<Series>,
+}
+
+impl SeriesReader for MemoryReader {
+    fn select<'a>(
+        &'a self,
+        matchers: &'a [Matcher],
+        start: Timestamp,
+        end: Timestamp,
+        limit: usize,
+    ) -> futures_util::future::BoxFuture<'a, Result<Vec<Series>, ReadError>> {
+        Box::pin(async move {
+            let mut left = limit;
+            let mut found = Vec::new();
+            for series in self.series.iter().filter(|s| matchers.iter().all(|m| m.matches(&s.labels))) {
+                let from = series.samples.partition_point(|s| s.t < start);
+                let to = series.samples.partition_point(|s| s.t <= end);
+                let samples: Vec<Sample> = series.samples.get(from..to).unwrap_or_default().to_vec();
+                left = left.checked_sub(samples.len()).ok_or(ReadError::TooManySamples { limit })?;
+                if !samples.is_empty() {
+                    found.push(Series { labels: series.labels.clone(), samples });
+                }
+            }
+            found.sort_by(|a, b| a.labels.cmp(&b.labels));
+            Ok(found)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,370 @@
+//! Evaluation without I/O. A node over a grid of steps yields rows: one per series, one optional value per step.
+//! Everything that must hold at one instant (matching, grouping, duplicate label sets) is decided step by step.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::Instant;
+
+use crate::domain::clock::Timestamp;
+use crate::domain::metric::{Labels, NAME, Sample, Series, is_stale};
+
+use super::fetch::{ms, subquery_grid};
+use super::over_time::Window;
+use super::plan::{Node, Plan, Relabel, Shift, SortBy, WindowFn};
+use super::{Options, QueryError, aggregate, binary, functions, histogram};
+
+/// The instants of an evaluation: `start`, `start + step`, … `count` of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grid {
+    pub start: i64,
+    pub step: i64,
+    pub count: usize,
+}
+
+impl Grid {
+    pub(super) fn at(&self, i: usize) -> i64 {
+        self.start.saturating_add(self.step.saturating_mul(i as i64))
+    }
+    /// The last instant; before `start` when there is none.
+    pub(super) fn last(&self) -> i64 {
+        if self.count == 0 { self.start.saturating_sub(1) } else { self.at(self.count - 1) }
+    }
+    pub(super) fn instants(&self) -> impl Iterator<Item = i64> {
+        let grid = *self;
+        (0..grid.count).map(move |i| grid.at(i))
+    }
+}
+
+/// One series of a result: a value, or none, for each step.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    pub labels: Labels,
+    pub values: Vec<Option<f64>>,
+}
+
+impl Row {
+    pub(super) fn is_empty(&self) -> bool {
+        self.values.iter().all(Option::is_none)
+    }
+    pub(super) fn samples(&self, grid: &Grid) -> Vec<Sample> {
+        let instants = grid.instants().zip(&self.values);
+        instants.filter_map(|(t, v)| v.map(|v| Sample { t: Timestamp::from_ms(t), v })).collect()
+    }
+}
+
+/// What a node yields.
+#[derive(Debug)]
+pub(super) enum Evaluated {
+    /// One value per step.
+    Scalar(Vec<f64>),
+    Vector(Vec<Row>),
+    /// Only at the root of an instant query.
+    Matrix(Vec<Series>),
+}
+
+/// Samples behind a window function: those of a range selector, or those a subquery made.
+struct Source<'a> {
+    series: Cow<'a, [Series]>,
+    range_ms: i64,
+    shift: Shift,
+}
+
+pub(super) struct Context<'a> {
+    pub plan: &'a Plan,
+    /// Per selector; see [`super::fetch::fetch`].
+    pub data: &'a [Vec<Series>],
+    /// First and last instant of the whole query: what `@ start()` and `@ end()` mean, in subqueries too.
+    pub start: i64,
+    pub end: i64,
+    pub opts: &'a Options,
+    pub deadline: Instant,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn eval_root(&self, node: &Node, grid: &Grid) -> Result<Evaluated, QueryError> {
+        match node {
+            Node::Range(_) | Node::Subquery { .. } => self.matrix(node, grid).map(Evaluated::Matrix),
+            other => self.eval(other, grid),
+        }
+    }
+
+    /// Rows that have no value at any step are left out.
+    fn eval(&self, node: &Node, grid: &Grid) -> Result<Evaluated, QueryError> {
+        self.check_time()?;
+        let rows = match node {
+            Node::Number(v) => return Ok(Evaluated::Scalar(vec![*v; grid.count])),
+            Node::Time => return Ok(Evaluated::Scalar(grid.instants().map(|t| t as f64 / 1000.0).collect())),
+            Node::ToScalar(vector) => {
+                let rows = self.vector(vector, grid)?;
+                return Ok(Evaluated::Scalar((0..grid.count).map(|i| functions::only_value(&rows, i)).collect()));
+            }
+            Node::Negate(inner) => match self.eval(inner, grid)? {
+                Evaluated::Scalar(values) => return Ok(Evaluated::Scalar(values.into_iter().map(|v| -v).collect())),
+                Evaluated::Vector(rows) => merge(map_rows(rows, |v, _| Some(-v)))?,
+                Evaluated::Matrix(_) => return Err(mistyped()),
+            },
+            Node::Binary(binary) => {
+                let left = self.eval(&binary.left, grid)?;
+                let right = self.eval(&binary.right, grid)?;
+                match binary::apply(binary, left, right, grid.count)? {
+                    Evaluated::Vector(rows) => rows,
+                    other => return Ok(other),
+                }
+            }
+            Node::Instant(selector) => self.instant(*selector, grid, |s| s.v)?,
+            Node::Timestamp(vector) => match &**vector {
+                // Of a plain selector it is the sample's own time, of anything else the step's.
+                Node::Instant(selector) => {
+                    let rows = self.instant(*selector, grid, |s| s.t.seconds())?;
+                    merge(map_rows(rows, |v, _| Some(v)))?
+                }
+                other => {
+                    let rows = self.vector(other, grid)?;
+                    merge(map_rows(rows, |_, i| Some(grid.at(i) as f64 / 1000.0)))?
+                }
+            },
+            Node::Map { compute, vector, params } => {
+                let rows = self.vector(vector, grid)?;
+                let params: Vec<Vec<f64>> = params.iter().map(|p| self.scalar(p, grid)).collect::<Result<_, _>>()?;
+                let mut at_step = vec![0.0; params.len()];
+                merge(map_rows(rows, |v, i| {
+                    at_step.iter_mut().zip(&params).for_each(|(slot, p)| *slot = p[i]);
+                    compute(v, &at_step)
+                }))?
+            }
+            Node::OverTime { compute, keep_name, source, param } => {
+                let param = param.as_deref().map(|p| self.scalar(p, grid)).transpose()?;
+                let source = self.source(source, grid)?;
+                self.over_time(*compute, *keep_name, &source, param.as_deref(), grid)?
+            }
+            Node::Absent { vector, labels } => {
+                let rows = self.vector(vector, grid)?;
+                let present = |i: usize| rows.iter().any(|r| r.values[i].is_some());
+                let values = (0..grid.count).map(|i| (!present(i)).then_some(1.0)).collect();
+                vec![Row { labels: labels.clone(), values }]
+            }
+            Node::AbsentOverTime { source, labels } => {
+                let source = self.source(source, grid)?;
+                let rows = self.over_time(|_| Some(1.0), true, &source, None, grid)?;
+                let present = |i: usize| rows.iter().any(|r| r.values[i].is_some());
+                let values = (0..grid.count).map(|i| (!present(i)).then_some(1.0)).collect();
+                vec![Row { labels: labels.clone(), values }]
+            }
+            Node::Relabel { vector, how } => {
+                let mut rows = self.vector(vector, grid)?;
+                for row in &mut rows {
+                    row.labels = match how {
+                        Relabel::Replace { dst, replacement, src, regex } => {
+                            functions::label_replace(&row.labels, dst, replacement, src, regex)
+                        }
+                        Relabel::Join { dst, separator, sources } => {
+                            functions::label_join(&row.labels, dst, separator, sources)
+                        }
+                    };
+                }
+                merge(rows)?
+            }
+            Node::HistogramQuantile { quantile, vector } => {
+                let quantile = self.scalar(quantile, grid)?;
+                let rows = self.vector(vector, grid)?;
+                merge(histogram::apply(rows, grid.count, |i, buckets| histogram::quantile(quantile[i], buckets)))?
+            }
+            Node::HistogramFraction { lower, upper, vector } => {
+                let (lower, upper) = (self.scalar(lower, grid)?, self.scalar(upper, grid)?);
+                let rows = self.vector(vector, grid)?;
+                merge(histogram::apply(rows, grid.count, |i, b| histogram::fraction(lower[i], upper[i], b)))?
+            }
+            Node::ToVector(scalar) => {
+                let values = self.scalar(scalar, grid)?.into_iter().map(Some).collect();
+                vec![Row { labels: Labels::empty(), values }]
+            }
+            Node::Sort { vector, by } => {
+                let mut rows = self.vector(vector, grid)?;
+                // Only an instant query has an order.
+                if grid.count == 1 {
+                    match by {
+                        SortBy::Value { descending } => functions::sort_by_value(&mut rows, *descending),
+                        SortBy::Labels { names, descending } => {
+                            functions::sort_by_labels(&mut rows, names, *descending);
+                        }
+                    }
+                }
+                rows
+            }
+            Node::Aggregate { op, vector, param, grouping } => {
+                let rows = self.vector(vector, grid)?;
+                let param = match param.as_deref() {
+                    None => aggregate::Param::None,
+                    Some(Node::Text(text)) => aggregate::Param::Text(text),
+                    Some(scalar) => aggregate::Param::Scalar(self.scalar(scalar, grid)?),
+                };
+                aggregate::apply(*op, rows, &param, grouping, grid.count)
+            }
+            Node::Text(_) | Node::Range(_) | Node::Subquery { .. } => return Err(mistyped()),
+        };
+        let rows: Vec<Row> = rows.into_iter().filter(|r| !r.is_empty()).collect();
+        self.check_cells(rows.len(), grid)?;
+        Ok(Evaluated::Vector(rows))
+    }
+
+    fn vector(&self, node: &Node, grid: &Grid) -> Result<Vec<Row>, QueryError> {
+        match self.eval(node, grid)? {
+            Evaluated::Vector(rows) => Ok(rows),
+            _ => Err(mistyped()),
+        }
+    }
+
+    fn scalar(&self, node: &Node, grid: &Grid) -> Result<Vec<f64>, QueryError> {
+        match self.eval(node, grid)? {
+            Evaluated::Scalar(values) => Ok(values),
+            _ => Err(mistyped()),
+        }
+    }
+
+    /// The newest sample in `(t - lookback, t]`, unless it is a stale marker.
+    fn instant(&self, selector: usize, grid: &Grid, value: fn(&Sample) -> f64) -> Result<Vec<Row>, QueryError> {
+        let shift = self.plan.selectors.get(selector).ok_or_else(mistyped)?.shift;
+        let series = self.data.get(selector).ok_or_else(mistyped)?;
+        self.check_cells(series.len(), grid)?;
+        let lookback = ms(self.opts.lookback);
+        let mut rows = Vec::with_capacity(series.len());
+        for one in series {
+            self.check_time()?;
+            let mut seen = 0;
+            let values = grid.instants().map(|t| {
+                let t = shift.reference(t, self.start, self.end);
+                seen += one.samples[seen..].iter().take_while(|s| s.t.ms() <= t).count();
+                let sample = one.samples[..seen].last()?;
+                (sample.t.ms() > t.saturating_sub(lookback) && !is_stale(sample.v)).then(|| value(sample))
+            });
+            rows.push(Row { values: values.collect(), labels: one.labels.clone() });
+        }
+        Ok(rows)
+    }
+
+    fn source(&self, node: &Node, grid: &Grid) -> Result<Source<'a>, QueryError> {
+        match node {
+            Node::Range(selector) => {
+                let spec = self.plan.selectors.get(*selector).ok_or_else(mistyped)?;
+                let series = self.data.get(*selector).ok_or_else(mistyped)?;
+                let range_ms = spec.range_ms.ok_or_else(mistyped)?;
+                Ok(Source { series: Cow::Borrowed(series), range_ms, shift: spec.shift })
+            }
+            Node::Subquery { inner, range_ms, step_ms, shift } => {
+                let span = (
+                    shift.reference(grid.start, self.start, self.end),
+                    shift.reference(grid.last(), self.start, self.end),
+                );
+                let inner_grid = subquery_grid(span, *range_ms, *step_ms, self.opts);
+                self.check_cells(1, &inner_grid)?;
+                let rows = match self.eval(inner, &inner_grid)? {
+                    Evaluated::Vector(rows) => rows,
+                    Evaluated::Scalar(values) => {
+                        vec![Row { labels: Labels::empty(), values: values.into_iter().map(Some).collect() }]
+                    }
+                    Evaluated::Matrix(_) => return Err(mistyped()),
+                };
+                let series = rows.into_iter().map(|r| Series { samples: r.samples(&inner_grid), labels: r.labels });
+                Ok(Source { series: Cow::Owned(series.collect()), range_ms: *range_ms, shift: *shift })
+            }
+            _ => Err(mistyped()),
+        }
+    }
+
+    fn over_time(
+        &self,
+        compute: WindowFn,
+        keep_name: bool,
+        source: &Source<'_>,
+        param: Option<&[f64]>,
+        grid: &Grid,
+    ) -> Result<Vec<Row>, QueryError> {
+        self.check_cells(source.series.len(), grid)?;
+        let mut rows = Vec::with_capacity(source.series.len());
+        for one in source.series.iter() {
+            self.check_time()?;
+            let (mut from, mut to) = (0, 0);
+            let values = grid.instants().enumerate().map(|(i, now)| {
+                let end = source.shift.reference(now, self.start, self.end);
+                let start = end.saturating_sub(source.range_ms);
+                to += one.samples[to..].iter().take_while(|s| s.t.ms() <= end).count();
+                from += one.samples[from..to].iter().take_while(|s| s.t.ms() <= start).count();
+                let samples = &one.samples[from..to];
+                let param = param.map_or(f64::NAN, |p| p[i]);
+                if samples.is_empty() { None } else { compute(&Window { samples, start, end, now, param }) }
+            });
+            let values: Vec<Option<f64>> = values.collect();
+            let labels = if keep_name { one.labels.clone() } else { one.labels.without(&[NAME]) };
+            rows.push(Row { labels, values });
+        }
+        rows.retain(|r| !r.is_empty());
+        // Prometheus refuses equal label sets here even when they never meet at one instant.
+        let mut seen = std::collections::HashSet::with_capacity(rows.len());
+        if rows.iter().all(|r| seen.insert(&r.labels)) { Ok(rows) } else { Err(duplicate_labels()) }
+    }
+
+    /// The samples of a range selector or subquery at the only step.
+    fn matrix(&self, node: &Node, grid: &Grid) -> Result<Vec<Series>, QueryError> {
+        let source = self.source(node, grid)?;
+        let end = source.shift.reference(grid.start, self.start, self.end);
+        let start = end.saturating_sub(source.range_ms);
+        let within = |s: &Sample| s.t.ms() > start && s.t.ms() <= end;
+        let cut = source
+            .series
+            .iter()
+            .map(|s| Series { labels: s.labels.clone(), samples: s.samples.iter().copied().filter(within).collect() });
+        let mut series: Vec<Series> = cut.filter(|s| !s.samples.is_empty()).collect();
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(series)
+    }
+
+    fn check_time(&self) -> Result<(), QueryError> {
+        if Instant::now() > self.deadline { Err(QueryError::Timeout(self.opts.timeout)) } else { Ok(()) }
+    }
+
+    fn check_cells(&self, rows: usize, grid: &Grid) -> Result<(), QueryError> {
+        let limit = self.opts.samples_max;
+        if rows.saturating_mul(grid.count) > limit { Err(QueryError::TooManySamples { limit }) } else { Ok(()) }
+    }
+}
+
+/// Applies `f(value, step)` to every value and drops the metric's name.
+fn map_rows(mut rows: Vec<Row>, mut f: impl FnMut(f64, usize) -> Option<f64>) -> Vec<Row> {
+    for row in &mut rows {
+        row.labels = row.labels.without(&[NAME]);
+        for (i, value) in row.values.iter_mut().enumerate() {
+            *value = value.and_then(|v| f(v, i));
+        }
+    }
+    rows
+}
+
+/// Joins rows with equal labels. Two values at one step are the error that Prometheus gives.
+pub(super) fn merge(rows: Vec<Row>) -> Result<Vec<Row>, QueryError> {
+    let mut known: HashMap<Labels, usize> = HashMap::with_capacity(rows.len());
+    let mut merged: Vec<Row> = Vec::with_capacity(rows.len());
+    for row in rows {
+        let Some(&at) = known.get(&row.labels) else {
+            known.insert(row.labels.clone(), merged.len());
+            merged.push(row);
+            continue;
+        };
+        for (slot, value) in merged[at].values.iter_mut().zip(row.values) {
+            match (&slot, value) {
+                (Some(_), Some(_)) => return Err(duplicate_labels()),
+                (None, Some(_)) => *slot = value,
+                _ => {}
+            }
+        }
+    }
+    Ok(merged)
+}
+
+fn duplicate_labels() -> QueryError {
+    QueryError::Execution("vector cannot contain metrics with the same labelset".into())
+}
+
+/// `compile` settles all types, so this is a fault of ours and not of the query.
+fn mistyped() -> QueryError {
+    QueryError::Execution("internal: the expression was compiled with a wrong type".into())
+}
