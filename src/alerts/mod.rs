@@ -13,6 +13,7 @@ use crate::domain::units::Span;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Prometheus rule files, unchanged; globs relative to this file.
+    #[schemars(extend("format" = "path"))]
     pub rule_files: Vec<String>,
     /// How often rules are evaluated while a launch is watched.
     pub interval: Span,

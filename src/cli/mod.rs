@@ -9,6 +9,7 @@ pub mod exit;
 pub mod output;
 
 mod completions;
+mod config;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::clock::{SharedClock, SystemClock};
 use crate::telemetry::{self, LogFormat};
 
+pub use config::Need;
 pub use exit::{Exit, Failure};
 
 /// Launch day in one binary: pre-launch gates, post-launch watch, go-live report.
@@ -83,6 +85,8 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Check, show and explain the configuration
+    Config(config::Args),
     /// Print the completion script of a shell
     Completions(completions::Args),
 }
@@ -90,6 +94,7 @@ pub enum Command {
 impl Command {
     async fn run(self, global: &Global) -> anyhow::Result<Exit> {
         match self {
+            Command::Config(args) => config::run(args, global).await,
             Command::Completions(args) => completions::run(args, global).await,
         }
     }
@@ -97,14 +102,14 @@ impl Command {
     /// On Ctrl-C these tidy up after themselves when `shutdown` is cancelled; a second Ctrl-C ends them at once.
     fn drains(&self) -> bool {
         match self {
-            Command::Completions(_) => false,
+            Command::Config(_) | Command::Completions(_) => false,
         }
     }
 
     /// Logs at `info` without `-v`: long-running commands, whose log is what an operator reads.
     fn narrates(&self) -> bool {
         match self {
-            Command::Completions(_) => false,
+            Command::Config(_) | Command::Completions(_) => false,
         }
     }
 }

@@ -38,6 +38,7 @@ pub struct ServiceConfig {
     /// What is watched after go-live. Default: `url`.
     pub live_url: Option<url::Url>,
     /// The repository folder that the static gates read, relative to this file.
+    #[schemars(extend("format" = "path"))]
     pub repo: Option<std::path::PathBuf>,
     /// web-app | web-api | worker | static-site; auto looks at the repository.
     pub profile: Profile,

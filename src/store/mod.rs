@@ -22,6 +22,7 @@ pub use state::State;
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Folder that holds `state.db` and `samples.db`, relative to the configuration file.
+    #[schemars(extend("format" = "path"))]
     pub path: PathBuf,
     /// `embedded`. Reading from an existing Prometheus-compatible store is not built yet.
     pub engine: Engine,

@@ -20,6 +20,16 @@ pub struct Config {
     pub via: Via,
 }
 
+impl Config {
+    /// Everything wrong with this entry, paths below `channel.NAME`. Pure: no network, no files.
+    pub fn problems(&self) -> Vec<Problem> {
+        match &self.via {
+            Via::Email(config) => config.problems().into_iter().map(|p| p.under(&["via", "email"])).collect(),
+            Via::Webhook(config) => config.problems().into_iter().map(|p| p.under(&["via", "webhook"])).collect(),
+        }
+    }
+}
+
 /// The registry of channels.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
