@@ -11,6 +11,7 @@ pub mod not_built;
 pub mod suppression;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod waiver;
 
 pub mod code;
 pub mod delivery;

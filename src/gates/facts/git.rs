@@ -1,8 +1,11 @@
 //! Questions to git, asked of the `git` program with hooks, file-system monitors and pagers switched off, a time limit
-//! and a cap on its output.
+//! and a cap on its output. Blocking: gates ask inside `spawn_blocking`.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 #[derive(Debug, Clone)]
 pub struct Git {
@@ -15,17 +18,22 @@ pub enum GitError {
     Missing,
     #[error("git {command}: {message}")]
     Failed { command: String, message: String },
+    #[error("git {command} did not end within {} s", TIME_MAX.as_secs())]
+    TooSlow { command: String },
 }
 
-/// Output larger than this is cut.
-const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Output larger than this is cut: the file list of a very large repository is some 20 MiB.
+const OUTPUT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// A question about a very large repository on a slow disk takes seconds.
+const TIME_MAX: Duration = Duration::from_secs(60);
 
 impl Git {
-    /// `None` when `dir` is not inside a work tree, or git is not installed.
+    /// `None` when `dir` is not inside a work tree, or git is not installed, or it refuses this folder.
     pub fn discover(dir: &Path) -> Option<Git> {
         let git = Git { root: dir.to_path_buf() };
         let top = git.run(&["rev-parse", "--show-toplevel"]).ok()?;
-        Some(Git { root: PathBuf::from(top.trim_end()) })
+        let top = top.trim_end_matches(['\r', '\n']);
+        (!top.is_empty()).then(|| Git { root: PathBuf::from(top) })
     }
 
     pub fn root(&self) -> &Path {
@@ -35,7 +43,7 @@ impl Git {
     /// Runs git and returns its standard output (lossy UTF-8).
     pub fn run(&self, args: &[&str]) -> Result<String, GitError> {
         let command = args.first().copied().unwrap_or_default().to_string();
-        let output = Command::new("git")
+        let mut child = Command::new("git")
             .arg("--no-pager")
             .args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false"])
             .args(["-c", "protocol.allow=never", "-C"])
@@ -44,14 +52,122 @@ impl Git {
             .env("GIT_TERMINAL_PROMPT", "0")
             .env("GIT_OPTIONAL_LOCKS", "0")
             .env("LC_ALL", "C")
+            // Variables of an outer git (a hook that runs us) would point elsewhere.
+            .env_remove("GIT_DIR")
+            .env_remove("GIT_WORK_TREE")
+            .env_remove("GIT_INDEX_FILE")
             .stdin(Stdio::null())
-            .output()
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .map_err(|_| GitError::Missing)?;
-        if !output.status.success() {
-            let message = String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("failed").to_string();
+        let out = drain(child.stdout.take(), OUTPUT_BYTES_MAX);
+        let err = drain(child.stderr.take(), 64 * 1024);
+        let Ok(bytes) = out.recv_timeout(TIME_MAX) else {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(GitError::TooSlow { command });
+        };
+        let cut = bytes.len() as u64 >= OUTPUT_BYTES_MAX;
+        if cut {
+            let _ = child.kill();
+        }
+        let status = child.wait().map_err(|e| GitError::Failed { command: command.clone(), message: e.to_string() })?;
+        if !status.success() && !cut {
+            let text = err.recv_timeout(TIME_MAX).unwrap_or_default();
+            let message = String::from_utf8_lossy(&text).lines().next().unwrap_or("failed").to_string();
             return Err(GitError::Failed { command, message });
         }
-        let bytes = &output.stdout[..output.stdout.len().min(OUTPUT_BYTES_MAX)];
-        Ok(String::from_utf8_lossy(bytes).into_owned())
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// Reads a pipe to its end or to `limit` on a thread of its own, so that neither pipe can block the other.
+fn drain(pipe: Option<impl Read + Send + 'static>, limit: u64) -> mpsc::Receiver<Vec<u8>> {
+    let (send, receive) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(pipe) = pipe {
+            let _ = pipe.take(limit).read_to_end(&mut bytes);
+        }
+        let _ = send.send(bytes);
+    });
+    receive
+}
+
+#[cfg(test)]
+pub mod scratch {
+    //! Real repositories for tests of gates: made in a temporary folder, with fixed people and times.
+
+    use std::path::Path;
+    use std::process::Command;
+
+    pub struct Scratch {
+        dir: tempfile::TempDir,
+    }
+
+    impl Scratch {
+        /// An empty repository on branch `main`.
+        pub fn new() -> Scratch {
+            let repo = Scratch { dir: tempfile::tempdir().unwrap() };
+            repo.git(&["init", "--quiet", "--initial-branch=main"]);
+            repo
+        }
+        pub fn path(&self) -> &Path {
+            self.dir.path()
+        }
+        pub fn git(&self, args: &[&str]) -> String {
+            self.git_at("2026-11-20T10:00:00Z", args)
+        }
+        pub fn git_at(&self, when: &str, args: &[&str]) -> String {
+            let out = Command::new("git")
+                .arg("-C")
+                .arg(self.path())
+                .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgSign=false"])
+                .args(["-c", "tag.gpgSign=false"])
+                .args(args)
+                .env("GIT_CONFIG_GLOBAL", "/dev/null")
+                .env("GIT_CONFIG_SYSTEM", "/dev/null")
+                .env("GIT_AUTHOR_DATE", when)
+                .env("GIT_COMMITTER_DATE", when)
+                .env_remove("GIT_DIR")
+                .env_remove("GIT_INDEX_FILE")
+                .output()
+                .expect("git is needed for this test");
+            assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+            String::from_utf8(out.stdout).unwrap().trim().to_string()
+        }
+        pub fn write(&self, path: &str, text: &str) -> &Scratch {
+            let full = self.path().join(path);
+            std::fs::create_dir_all(full.parent().unwrap()).unwrap();
+            std::fs::write(full, text).unwrap();
+            self
+        }
+        pub fn commit(&self, message: &str) -> &Scratch {
+            self.git(&["add", "--all"]);
+            self.git(&["commit", "--quiet", "--allow-empty", "-m", message]);
+            self
+        }
+        pub fn tag(&self, name: &str) -> &Scratch {
+            self.git(&["tag", "-a", name, "-m", name]);
+            self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::scratch::Scratch;
+    use super::*;
+
+    #[test]
+    fn asks_and_says_what_went_wrong() {
+        let repo = Scratch::new();
+        repo.write("a", "1").commit("first");
+        let git = Git::discover(repo.path()).unwrap();
+        assert_eq!(git.run(&["log", "--format=%s"]).unwrap().trim(), "first");
+        let error = git.run(&["rev-parse", "--verify", "nothing-here"]).unwrap_err();
+        assert!(matches!(error, GitError::Failed { ref command, .. } if command == "rev-parse"), "{error}");
+        assert!(Git::discover(tempfile::tempdir().unwrap().path()).is_none());
     }
 }

@@ -1,0 +1,63 @@
+//! Release identity: what exactly is about to go live. Asked of git and of the files; never guessed.
+
+use super::changelog;
+use super::versions::{self, Source};
+use crate::domain::release::ReleaseId;
+use crate::gates::context::Repo;
+
+/// Where the version was taken from, for `check -v` and for the naming gate.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub rid: ReleaseId,
+    /// All version sources seen, side by side.
+    pub sources: Vec<Source>,
+}
+
+/// `wanted`: the configured version, unless it is `auto`. Order: configured, tag on HEAD, manifest, top of the changelog.
+pub fn identify(repo: Option<&Repo>, wanted: Option<&str>, targets: Vec<String>) -> Identity {
+    let mut rid = ReleaseId { targets, ..ReleaseId::default() };
+    let mut sources = Vec::new();
+    if let Some(repo) = repo {
+        if let Some(git) = &repo.git {
+            let ask = |args: &[&str]| git.run(args).ok().map(|s| s.trim().to_string()).filter(|s| !s.is_empty());
+            rid.commit = ask(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]);
+            rid.tree = ask(&["rev-parse", "--verify", "--quiet", "HEAD^{tree}"]);
+            // A repository that cannot say whether it is clean is not clean.
+            rid.dirty = git
+                .run(&["status", "--porcelain", "--untracked-files=normal"])
+                .map_or(true, |s| s.lines().any(|l| !is_ours(l)));
+            rid.tag = best_tag(&ask(&["tag", "--points-at", "HEAD"]).unwrap_or_default());
+        }
+        sources = versions::of(repo);
+    }
+    let manifest = |kind: &str| sources.iter().find(|s| s.kind == kind).map(|s| s.version.clone());
+    rid.version = wanted
+        .filter(|w| *w != "auto" && !w.trim().is_empty())
+        .map(String::from)
+        .or_else(|| rid.tag.clone())
+        .or_else(|| manifest(versions::MANIFEST))
+        .or_else(|| manifest(versions::CHANGELOG));
+    Identity { rid, sources }
+}
+
+/// Our own run folder and database in the work tree do not make it dirty.
+fn is_ours(status_line: &str) -> bool {
+    let path = status_line.get(3..).unwrap_or_default();
+    status_line.starts_with("??") && (path.starts_with(".hypercare/") || path.starts_with("hypercare-data/"))
+}
+
+/// The highest version among the tags on HEAD, else the last by name.
+fn best_tag(tags: &str) -> Option<String> {
+    let versioned = tags
+        .lines()
+        .filter_map(|t| versions::of_tag(t).map(|v| (v, t)))
+        .max_by(|a, b| a.0.precedence(&b.0).then_with(|| a.1.cmp(b.1)));
+    versioned.map(|(_, t)| t).or_else(|| tags.lines().max()).map(String::from)
+}
+
+/// The changelog of the repository, parsed; `None` without one.
+pub fn changelog_of(repo: &Repo) -> Option<(String, Vec<changelog::Entry>)> {
+    let path = changelog::find(repo.files.iter().map(|f| f.path.as_str()))?;
+    let text = repo.read_text(path, changelog::BYTES_MAX).ok()?;
+    Some((path.to_string(), changelog::parse(&text)))
+}
