@@ -96,13 +96,13 @@ fn drain(pipe: Option<impl Read + Send + 'static>, limit: u64) -> mpsc::Receiver
 }
 
 #[cfg(test)]
-pub mod scratch {
+pub(crate) mod scratch {
     //! Real repositories for tests of gates: made in a temporary folder, with fixed people and times.
 
     use std::path::Path;
     use std::process::Command;
 
-    pub struct Scratch {
+    pub(crate) struct Scratch {
         dir: tempfile::TempDir,
     }
 

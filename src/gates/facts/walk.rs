@@ -62,7 +62,7 @@ fn sized(root: &Path, names: impl Iterator<Item = String>) -> Vec<RepoFile> {
         .filter(|n| !n.split('/').any(|part| SKIPPED.contains(&part)))
         .filter_map(|path| {
             let meta = std::fs::symlink_metadata(root.join(&path)).ok()?;
-            meta.is_file().then(|| RepoFile { bytes: meta.len(), path })
+            meta.is_file().then_some(RepoFile { bytes: meta.len(), path })
         })
         .take(FILES_MAX)
         .collect();
