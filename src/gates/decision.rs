@@ -276,23 +276,18 @@ mod tests {
                 let open = |r: &&GateResult| r.overlay.is_none();
                 let leaks = |r: &GateResult| r.findings.iter().any(|f| f.escalate);
                 let required = |r: &GateResult| r.class != Class::C;
-                let expect =
-                    if both.iter().filter(open).any(|r| leaks(r) || (required(r) && r.verdict == Verdict::Fail)) {
-                        Decision::NoGo
-                    } else if both.iter().filter(open).any(|r| required(r) && r.verdict == Verdict::Error) {
-                        Decision::Undecided
-                    } else if both.iter().all(|r| {
-                        r.overlay.is_none() && matches!(r.verdict, Verdict::Skip | Verdict::Fail | Verdict::Error)
-                    }) {
-                        Decision::Undecided
-                    } else if both
-                        .iter()
-                        .all(|r| r.overlay.is_none() && matches!(r.verdict, Verdict::Pass | Verdict::Skip))
-                    {
-                        Decision::Go
-                    } else {
-                        Decision::GoWithRisks
-                    };
+                let refused = both.iter().filter(open).any(|r| leaks(r) || (required(r) && r.verdict == Verdict::Fail));
+                let unknown = both.iter().filter(open).any(|r| required(r) && r.verdict == Verdict::Error);
+                let nothing_shown = both
+                    .iter()
+                    .all(|r| open(&r) && matches!(r.verdict, Verdict::Skip | Verdict::Fail | Verdict::Error));
+                let clean = both.iter().all(|r| open(&r) && matches!(r.verdict, Verdict::Pass | Verdict::Skip));
+                let expect = match (refused, unknown || nothing_shown, clean) {
+                    (true, _, _) => Decision::NoGo,
+                    (_, true, _) => Decision::Undecided,
+                    (_, _, true) => Decision::Go,
+                    _ => Decision::GoWithRisks,
+                };
                 assert_eq!(decide(&both), expect, "{a:#?} {b:#?}");
                 // Order never matters.
                 assert_eq!(decide(&[b.clone(), a.clone()]), expect);
@@ -353,7 +348,7 @@ mod tests {
 
     #[test]
     fn failures_are_read_first() {
-        let mut all = vec![
+        let mut all = [
             result("a", Class::A, Verdict::Pass),
             result("b", Class::B, Verdict::Warn),
             waived(result("c", Class::A, Verdict::Fail)),

@@ -61,3 +61,50 @@ pub fn changelog_of(repo: &Repo) -> Option<(String, Vec<changelog::Entry>)> {
     let text = repo.read_text(path, changelog::BYTES_MAX).ok()?;
     Some((path.to_string(), changelog::parse(&text)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::git::scratch::Scratch;
+    use super::super::walk;
+    use super::*;
+
+    fn rid(repo: &Scratch, wanted: Option<&str>) -> ReleaseId {
+        identify(Some(&walk::open(repo.path()).unwrap()), wanted, vec!["http://x/".into()]).rid
+    }
+
+    #[test]
+    fn the_tag_beats_the_manifest_beats_the_changelog() {
+        let repo = Scratch::new();
+        repo.write("CHANGELOG.md", "## [1.1.0] - 2026-11-20\n- One\n").commit("first");
+        assert_eq!(rid(&repo, None).version.as_deref(), Some("1.1.0"));
+        repo.write("package.json", "{\"version\": \"1.2.0\"}").commit("second");
+        assert_eq!(rid(&repo, Some("auto")).version.as_deref(), Some("1.2.0"));
+        repo.tag("nightly").tag("v1.3.0-rc.1").tag("v1.3.0");
+        let seen = rid(&repo, None);
+        assert_eq!((seen.version.as_deref(), seen.tag.as_deref()), (Some("v1.3.0"), Some("v1.3.0")));
+        assert_eq!(seen.commit.as_deref(), Some(repo.git(&["rev-parse", "HEAD"]).as_str()));
+        assert!(seen.tree.is_some() && !seen.dirty);
+        assert_eq!(rid(&repo, Some("9.0.0")).version.as_deref(), Some("9.0.0"));
+    }
+
+    #[test]
+    fn changes_make_it_dirty_our_own_run_folder_does_not() {
+        let repo = Scratch::new();
+        repo.write("a", "1").commit("first").write(".hypercare/runs/x/requests.ndjson", "");
+        assert!(!rid(&repo, None).dirty);
+        repo.write("b", "untracked");
+        assert!(rid(&repo, None).dirty);
+    }
+
+    #[test]
+    fn without_git_or_commits_it_knows_nothing_it_cannot_know() {
+        let plain = tempfile::tempdir().unwrap();
+        std::fs::write(plain.path().join("VERSION"), "2.0.0\n").unwrap();
+        let seen = identify(Some(&walk::open(plain.path()).unwrap()), None, vec![]).rid;
+        assert_eq!((seen.commit, seen.tree, seen.dirty), (None, None, false));
+        assert_eq!(seen.version.as_deref(), Some("2.0.0"));
+        let empty = Scratch::new();
+        assert_eq!(rid(&empty, None).commit, None);
+        assert_eq!(identify(None, None, vec![]).rid, ReleaseId::default());
+    }
+}
