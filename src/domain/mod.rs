@@ -7,6 +7,7 @@ pub mod alert;
 pub mod clock;
 pub mod cron;
 pub mod evidence;
+pub mod exposition;
 pub mod feedback;
 pub mod gap;
 pub mod incident;

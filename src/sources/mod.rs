@@ -2,7 +2,6 @@
 //!
 //! Add a source by adding one file to `metric/` or `feedback/` and one line to its registry.
 
-pub mod exposition;
 pub mod feedback;
 pub mod metric;
 pub mod schedule;

@@ -1,0 +1,56 @@
+//! When each request is due. Pure.
+
+use std::time::Duration;
+
+/// Arrivals at a rate that climbs linearly over `ramp` and then holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Schedule {
+    rate: f64,
+    ramp_s: f64,
+    total_s: f64,
+    /// Arrivals that fall into the ramp: the area under its slope.
+    in_ramp: f64,
+}
+
+impl Schedule {
+    /// `rate` per second.
+    pub fn new(rate: f64, ramp: Duration, hold: Duration) -> Schedule {
+        let ramp_s = ramp.as_secs_f64();
+        Schedule { rate, ramp_s, total_s: ramp_s + hold.as_secs_f64(), in_ramp: rate * ramp_s / 2.0 }
+    }
+
+    /// Offset of arrival `n` (from 0) from the start; `None` when it lies past the end.
+    pub fn due(&self, n: u64) -> Option<Duration> {
+        let n = n as f64;
+        let at = if n < self.in_ramp {
+            (2.0 * n * self.ramp_s / self.rate).sqrt()
+        } else {
+            self.ramp_s + (n - self.in_ramp) / self.rate
+        };
+        // Half an arrival of tolerance, so that rounding does not add or drop the last one.
+        (at < self.total_s - 0.5e-9).then(|| Duration::from_secs_f64(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_its_rate_exactly() {
+        let schedule = Schedule::new(1000.0, Duration::ZERO, Duration::from_secs(2));
+        let count = (0..).take_while(|n| schedule.due(*n).is_some()).count();
+        assert_eq!(count, 2000);
+        assert_eq!(schedule.due(1500), Some(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn the_ramp_sends_half_and_never_goes_back() {
+        let schedule = Schedule::new(1000.0, Duration::from_secs(2), Duration::from_secs(1));
+        let all: Vec<Duration> = (0..).map_while(|n| schedule.due(n)).collect();
+        assert_eq!(all.len(), 2000);
+        assert!(all.windows(2).all(|w| w[0] <= w[1]));
+        let in_ramp = all.iter().filter(|d| **d < Duration::from_secs(2)).count();
+        assert_eq!(in_ramp, 1000);
+    }
+}
