@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::domain::metric::{Labels, NAME};
 
+use super::QueryError;
 use super::eval::Row;
 use super::number;
 use super::plan::{AggregateOp, Grouping};
@@ -39,7 +40,23 @@ impl Grouping {
 }
 
 /// Groups come in the order of their first member.
-pub(super) fn apply(op: AggregateOp, rows: Vec<Row>, param: &Param<'_>, grouping: &Grouping, steps: usize) -> Vec<Row> {
+pub(super) fn apply(
+    op: AggregateOp,
+    rows: Vec<Row>,
+    param: &Param<'_>,
+    grouping: &Grouping,
+    steps: usize,
+) -> Result<Vec<Row>, QueryError> {
+    if matches!(op, AggregateOp::Topk | AggregateOp::Bottomk) {
+        let range = i64::MIN as f64..=i64::MAX as f64;
+        if let Some(k) = (0..steps).map(|step| param.at(step)).find(|k| !range.contains(k)) {
+            return Err(QueryError::Execution(format!("Scalar value {} overflows int64", number::plain(k))));
+        }
+    }
+    Ok(grouped(op, rows, param, grouping, steps))
+}
+
+fn grouped(op: AggregateOp, rows: Vec<Row>, param: &Param<'_>, grouping: &Grouping, steps: usize) -> Vec<Row> {
     if op == AggregateOp::CountValues {
         let label = if let Param::Text(label) = param { label } else { "" };
         return count_values(&rows, label, grouping, steps);
@@ -100,7 +117,7 @@ fn select_k(mut members: Vec<Row>, param: &Param<'_>, largest: bool, steps: usiz
             (false, false) => nan_first(a, b),
             (a_nan, b_nan) => a_nan.cmp(&b_nan),
         });
-        // A float to integer cast saturates, and NaN becomes zero: as many as there are, or none.
+        // Negative becomes zero: the cast saturates.
         let k = param.at(step) as usize;
         for (i, _) in ranked.iter().skip(k) {
             members[*i].values[step] = None;

@@ -198,7 +198,7 @@ impl<'a> Context<'a> {
                     Some(Node::Text(text)) => aggregate::Param::Text(text),
                     Some(scalar) => aggregate::Param::Scalar(self.scalar(scalar, grid)?),
                 };
-                aggregate::apply(*op, rows, &param, grouping, grid.count)
+                aggregate::apply(*op, rows, &param, grouping, grid.count)?
             }
             Node::Text(_) | Node::Range(_) | Node::Subquery { .. } => return Err(mistyped()),
         };
