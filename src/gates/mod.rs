@@ -188,7 +188,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         later(&not_built::SECURITY_RATE_LIMIT),
         later(&not_built::SECURITY_HEADERS),
         // performance
-        later(&not_built::PERFORMANCE_LOAD),
+        Box::new(performance::load::Load),
         later(&not_built::PERFORMANCE_CONCURRENCY),
         later(&not_built::PERFORMANCE_DB_INDEX),
         later(&not_built::PERFORMANCE_CACHING),

@@ -318,23 +318,6 @@ pub static SECURITY_HEADERS: About = About {
     fix: "add headers",
 };
 
-pub static PERFORMANCE_LOAD: About = About {
-    id: "performance.load",
-    section: Section::Performance,
-    class: Class::A,
-    line: "load tested for target RPS (e.g. >= 10k req/s)",
-    min_tier: Tier::E2,
-    attestable: false,
-    stage: Stage::Exclusive,
-    lock: Lock::TargetExclusive,
-    needs: &["code.n_plus_one"],
-    timeout: ACTIVE,
-    skipped_for: &[],
-    reads: "the target",
-    decides: "achieved rate",
-    fix: "widen what saturates",
-};
-
 pub static PERFORMANCE_CONCURRENCY: About = About {
     id: "performance.concurrency",
     section: Section::Performance,
