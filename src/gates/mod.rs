@@ -7,7 +7,9 @@
 pub mod context;
 pub mod decision;
 pub mod facts;
+pub mod judge;
 pub mod not_built;
+pub mod runner;
 pub mod suppression;
 #[cfg(test)]
 pub(crate) mod testing;

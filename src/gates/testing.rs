@@ -5,6 +5,11 @@ use std::sync::Arc;
 
 use super::context::{Repo, RepoFile};
 use super::facts::{Fact, Facts, git::Git};
+use super::{Config, GateContext};
+use crate::domain::clock::{ManualClock, Timestamp};
+use crate::domain::service::Profile;
+use crate::net::Client;
+use crate::net::safety::{Guard, Safety};
 
 /// A plain folder with these files. The folder lives as long as the first half of the pair.
 pub fn repo(files: &[(&str, &str)]) -> (tempfile::TempDir, Repo) {
@@ -73,4 +78,36 @@ pub fn facts(facts: &[(&'static str, &str)]) -> Facts {
     let facts =
         facts.iter().map(|(kind, value)| Fact { kind, value: value.to_string(), file: String::new(), line: None });
     Facts { facts: facts.collect() }
+}
+
+/// 2026-11-22T10:00:00Z, the day on which tests happen.
+pub const NOW: Timestamp = Timestamp::from_ms(1_795_341_600_000);
+
+/// A context with nothing in it; `change` adds what the test is about. The folder holds the run's ledger.
+pub fn context(change: impl FnOnce(&mut GateContext)) -> (tempfile::TempDir, GateContext) {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::at(NOW);
+    let run_dir = dir.path().join(".hypercare/runs/test");
+    let guard = Guard::new(Client::new(), Safety::default(), vec![], run_dir, "test".into(), clock.clone()).unwrap();
+    let mut ctx = GateContext {
+        service: "shop".into(),
+        repo: None,
+        facts: Arc::default(),
+        profile: Profile::WebApp,
+        target: None,
+        unreachable: None,
+        rid: Default::default(),
+        config: Arc::new(Config::default()),
+        guard,
+        clock,
+        release_mode: false,
+        allow_exec: false,
+        receipts: Default::default(),
+        channels: Vec::new(),
+        earlier: Default::default(),
+        load_totals: Default::default(),
+        progress: Arc::new(|_, _| {}),
+    };
+    change(&mut ctx);
+    (dir, ctx)
 }

@@ -116,6 +116,8 @@ pub struct Guard {
     project_dir: PathBuf,
     ledger: Ledger,
     hosts: Mutex<BTreeMap<String, Arc<Host>>>,
+    /// Requests sent, by gate.
+    sent: Mutex<BTreeMap<String, Arc<AtomicU64>>>,
     /// Hosts whose proof of control was looked for in this run.
     proofs: tokio::sync::Mutex<BTreeMap<String, bool>>,
 }
@@ -143,6 +145,7 @@ impl Guard {
             project_dir,
             ledger,
             hosts: Mutex::default(),
+            sent: Mutex::default(),
             proofs: tokio::sync::Mutex::default(),
         }))
     }
@@ -201,9 +204,24 @@ impl Guard {
         )))
     }
 
-    /// The prober of one gate, with a budget of its own.
+    /// The prober of one gate. All probers of a gate share its budget.
     pub fn prober(self: &Arc<Guard>, gate: &str, intent: Intent) -> Prober {
-        Prober { guard: self.clone(), gate: gate.into(), intent, sent: Arc::default() }
+        Prober { guard: self.clone(), gate: gate.into(), intent, sent: self.counter(gate) }
+    }
+
+    /// Requests that `gate` has sent so far.
+    pub fn requests_of(&self, gate: &str) -> u64 {
+        self.counter(gate).load(Ordering::Relaxed)
+    }
+
+    /// Counts requests that a gate sent through the load lane, past its probers.
+    pub fn count(&self, gate: &str, requests: u64) {
+        self.counter(gate).fetch_add(requests, Ordering::Relaxed);
+    }
+
+    fn counter(&self, gate: &str) -> Arc<AtomicU64> {
+        let mut sent = self.sent.lock().unwrap_or_else(|e| e.into_inner());
+        sent.entry(gate.to_string()).or_default().clone()
     }
 
     /// Has somebody asked to stop, by token or by the file `.hypercare/STOP`?
