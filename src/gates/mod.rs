@@ -7,6 +7,7 @@
 pub mod context;
 pub mod decision;
 pub mod facts;
+pub mod import;
 pub mod judge;
 pub mod not_built;
 pub mod runner;
@@ -171,7 +172,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
     vec![
         // code
         later(&not_built::CODE_REVIEW),
-        later(&not_built::CODE_COVERAGE),
+        Box::new(code::coverage::Coverage),
         later(&not_built::CODE_EDGE_CASES),
         later(&not_built::CODE_N_PLUS_ONE),
         Box::new(code::leftover_debug::LeftoverDebug),

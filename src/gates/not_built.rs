@@ -57,23 +57,6 @@ pub static CODE_REVIEW: About = About {
     fix: "ask a senior developer to approve the last push of each change",
 };
 
-pub static CODE_COVERAGE: About = About {
-    id: "code.coverage",
-    section: Section::Code,
-    class: Class::B,
-    line: "unit test coverage >= 80%",
-    min_tier: Tier::E2,
-    attestable: false,
-    stage: Stage::Static,
-    lock: Lock::Fs,
-    needs: &[],
-    timeout: STATIC,
-    skipped_for: &[],
-    reads: "coverage reports",
-    decides: "lines covered against the minimum",
-    fix: "add tests",
-};
-
 pub static CODE_EDGE_CASES: About = About {
     id: "code.edge_cases",
     section: Section::Code,

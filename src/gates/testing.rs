@@ -22,7 +22,6 @@ pub fn repo(files: &[(&str, &str)]) -> (tempfile::TempDir, Repo) {
 }
 
 /// The same, committed to git.
-#[expect(dead_code, reason = "for the gates that read history")]
 pub fn git_repo(files: &[(&str, &str)]) -> (tempfile::TempDir, Repo) {
     let (dir, _) = repo(files);
     git(dir.path(), &["init", "-q", "-b", "main"]);

@@ -4,9 +4,14 @@ pub mod coverage;
 pub mod leftover_debug;
 
 pub mod bundler;
+pub mod coverage_facts;
 pub mod debug_rules;
 pub mod linters;
+pub mod paths;
+pub mod reports;
 pub mod role;
+pub mod runner;
+pub mod statements;
 pub mod syntax;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +27,8 @@ pub struct Config {
 impl Config {
     /// All problems of all gates, by path below `gates.code`.
     pub fn validate(&self) -> Vec<crate::domain::problem::Problem> {
-        self.leftover_debug.validate().into_iter().map(|p| p.under(&["leftover_debug"])).collect()
+        let coverage = self.coverage.validate().into_iter().map(|p| p.under(&["coverage"]));
+        let leftovers = self.leftover_debug.validate().into_iter().map(|p| p.under(&["leftover_debug"]));
+        coverage.chain(leftovers).collect()
     }
 }

@@ -1,0 +1,190 @@
+//! Finding reports of test runs on disk and telling their formats apart. Reports are usually ignored by git, so this
+//! walks the folder itself, bounded, around dependencies and caches. Reads no report further than its head.
+
+use std::path::Path;
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use crate::domain::clock::Timestamp;
+use crate::gates::import::{junit, xml};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Lcov,
+    Cobertura,
+    JUnit,
+    /// Known by name, but not read yet.
+    Unsupported(&'static str),
+}
+
+/// A report on disk. `path` is relative to the root, with `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub path: String,
+    pub format: Format,
+    pub bytes: u64,
+    pub modified: Timestamp,
+}
+
+/// Reports lie a few folders deep: `packages/web/target/site/cobertura/coverage.xml`.
+const DEPTH_MAX: usize = 8;
+/// A work tree larger than this is searched in part; naming the report in `reports` finds it anyway.
+const ENTRIES_MAX: usize = 200_000;
+/// The root element stands in the first bytes.
+const HEAD_BYTES: u64 = 4096;
+
+const SKIPPED_FOLDERS: [&str; 17] = [
+    ".git",
+    "node_modules",
+    "bower_components",
+    "vendor",
+    ".venv",
+    "venv",
+    "site-packages",
+    ".tox",
+    ".nox",
+    "__pycache__",
+    ".cache",
+    ".next",
+    ".nuxt",
+    ".gradle",
+    ".idea",
+    "lcov-report",
+    "deps",
+];
+
+/// All reports below `root`, by path. `named` (gitignore patterns) replaces the search by name; formats are still told
+/// apart by content.
+pub fn find(root: &Path, named: &[String]) -> Vec<Found> {
+    let named = patterns(root, named);
+    let walk = ignore::WalkBuilder::new(root)
+        .standard_filters(false)
+        .follow_links(false)
+        .max_depth(Some(DEPTH_MAX))
+        .sort_by_file_name(|a, b| a.cmp(b))
+        .filter_entry(|e| !SKIPPED_FOLDERS.iter().any(|s| e.file_name() == *s && e.depth() > 0))
+        .build();
+    let mut out = Vec::new();
+    for entry in walk.take(ENTRIES_MAX).flatten().filter(|e| e.file_type().is_some_and(|t| t.is_file())) {
+        let Ok(relative) = entry.path().strip_prefix(root) else { continue };
+        let path = relative.to_string_lossy().replace('\\', "/");
+        let wanted = named.as_ref().is_none_or(|n| n.matched(relative, false).is_ignore());
+        let Some(format) = wanted.then(|| format_of(entry.path(), &path, named.is_some())).flatten() else { continue };
+        let Ok(meta) = entry.metadata() else { continue };
+        out.push(Found { path, format, bytes: meta.len(), modified: modified(&meta) });
+    }
+    out
+}
+
+/// Modification time in whole milliseconds; the epoch where the file system keeps none.
+pub fn modified(meta: &std::fs::Metadata) -> Timestamp {
+    let since = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
+    Timestamp::from_ms(since.as_millis() as i64)
+}
+
+/// Gitignore patterns as a matcher; `None` when there are none.
+pub fn patterns(root: &Path, patterns: &[String]) -> Option<Gitignore> {
+    let mut builder = GitignoreBuilder::new(root);
+    for pattern in patterns {
+        // A pattern that does not parse was reported by validate().
+        let _ = builder.add_line(None, pattern);
+    }
+    if patterns.is_empty() { None } else { builder.build().ok() }
+}
+
+fn format_of(full: &Path, path: &str, named: bool) -> Option<Format> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let lower = name.to_ascii_lowercase();
+    if lower.ends_with(".lcov") || matches!(lower.as_str(), "lcov.info" | "lcov.dat" | "coverage.info") {
+        return Some(Format::Lcov);
+    }
+    match lower.as_str() {
+        "coverage-final.json" => return Some(Format::Unsupported("istanbul JSON")),
+        "coverage-summary.json" => return Some(Format::Unsupported("istanbul summary")),
+        "coverage.json" => return Some(Format::Unsupported("coverage JSON")),
+        ".coverage" => return Some(Format::Unsupported("coverage.py data")),
+        ".resultset.json" => return Some(Format::Unsupported("SimpleCov")),
+        _ if lower.starts_with("llvm-cov") && lower.ends_with(".json") => {
+            return Some(Format::Unsupported("llvm-cov JSON"));
+        }
+        _ if lower.starts_with("cover") && lower.ends_with(".out") => {
+            return head(full)?.starts_with("mode:").then_some(Format::Unsupported("Go cover profile"));
+        }
+        _ => {}
+    }
+    if lower.ends_with(".xml") {
+        let coverage = ["coverage", "cobertura", "clover", "jacoco"].iter().any(|w| lower.contains(w));
+        let tests = ["junit", "test-", "tests", "results", "report"].iter().any(|w| lower.contains(w))
+            || ["test-results", "surefire-reports", "junit", "test-reports"].iter().any(|f| folder.contains(f));
+        if !coverage && !tests && !named {
+            return None;
+        }
+        let root = head(full).and_then(|h| xml::root(&h));
+        return match root.as_ref().map(|(name, _)| name.as_str()) {
+            Some("coverage")
+                if root.as_ref().is_some_and(|(_, a)| a.contains_key("clover") || a.contains_key("generated")) =>
+            {
+                Some(Format::Unsupported("Clover"))
+            }
+            Some("coverage") => Some(Format::Cobertura),
+            Some("report") if coverage => Some(Format::Unsupported("JaCoCo")),
+            Some(name) if junit::is_root(name) => Some(Format::JUnit),
+            Some(_) => None,
+            // Named like a report, but broken from its first byte: let the reader say so.
+            None if coverage || named => Some(Format::Cobertura),
+            None => lower.contains("junit").then_some(Format::JUnit),
+        };
+    }
+    if named {
+        let head = head(full)?;
+        return ["TN:", "SF:"].iter().any(|r| head.starts_with(r)).then_some(Format::Lcov);
+    }
+    None
+}
+
+fn head(path: &Path) -> Option<String> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).ok()?.take(HEAD_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gates::testing;
+
+    #[test]
+    fn finds_by_name_and_tells_by_content() {
+        let (dir, _) = testing::repo(&[
+            (".gitignore", "coverage\n"),
+            ("coverage/lcov.info", "TN:\n"),
+            ("coverage/cobertura-coverage.xml", "<?xml version='1.0'?><coverage line-rate='1'>"),
+            ("coverage/clover.xml", "<coverage generated='1' clover='3.2.0'>"),
+            ("coverage/coverage-final.json", "{}"),
+            ("build/jacoco.xml", "<report name='a'>"),
+            ("junit.xml", "<testsuites/>"),
+            ("sitemap-report.xml", "<urlset/>"),
+            ("coverage.xml", ""),
+            ("cover.out", "mode: set\n"),
+            ("cover-letter.out", "Dear all"),
+            ("node_modules/a/lcov.info", "TN:\n"),
+            ("odd/name.txt", "SF:a.c\nend_of_record\n"),
+        ]);
+        let found: Vec<_> = find(dir.path(), &[]).into_iter().map(|f| (f.path, f.format)).collect();
+        let expect = [
+            ("build/jacoco.xml", Format::Unsupported("JaCoCo")),
+            ("cover.out", Format::Unsupported("Go cover profile")),
+            ("coverage/clover.xml", Format::Unsupported("Clover")),
+            ("coverage/cobertura-coverage.xml", Format::Cobertura),
+            ("coverage/coverage-final.json", Format::Unsupported("istanbul JSON")),
+            ("coverage/lcov.info", Format::Lcov),
+            ("coverage.xml", Format::Cobertura),
+            ("junit.xml", Format::JUnit),
+        ];
+        assert_eq!(found, expect.map(|(p, f)| (p.to_string(), f)));
+        let named = find(dir.path(), &["odd/*.txt".into()]);
+        assert_eq!(named.len(), 1);
+        assert_eq!(named[0].format, Format::Lcov);
+    }
+}
