@@ -3,19 +3,24 @@
 //! Each function is one sentence of the trade. One writer task owns the write connection of each file; readers use a
 //! separate pool. Nothing here knows a gate, a rule or a channel. Read `state/mod.rs` and `samples/mod.rs` next.
 
+mod db;
+mod lock;
 pub mod samples;
 pub mod state;
+mod writer;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::clock::SharedClock;
 use crate::domain::launch::MoveRefused;
 
+use lock::FolderLock;
 pub use samples::Samples;
 pub use state::State;
+pub use writer::WriterStats;
 
 /// `[store]`: where the databases live.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
@@ -68,10 +73,62 @@ pub enum StoreError {
     NotFound(String),
     #[error("the store is shut down")]
     Closed,
+    /// Another process held the write lock for too long.
+    #[error("the database is busy")]
+    Busy,
     #[error("database: {0}")]
     Database(String),
     #[error("file {path}: {source}")]
     Io { path: String, source: std::io::Error },
+}
+
+/// Stands for the file's name until the caller that knows it fills it in.
+const SOME_FILE: &str = "the store";
+
+impl StoreError {
+    fn corrupt(detail: impl Into<String>) -> StoreError {
+        StoreError::Corrupt { file: SOME_FILE.into(), detail: detail.into() }
+    }
+    fn in_file(self, path: &Path) -> StoreError {
+        match self {
+            StoreError::Corrupt { file, detail } if file == SOME_FILE || Some(&*file) == file_name(path) => {
+                StoreError::Corrupt { file: path.display().to_string(), detail }
+            }
+            StoreError::NewerSchema { found, known, .. } => {
+                StoreError::NewerSchema { file: path.display().to_string(), found, known }
+            }
+            other => other,
+        }
+    }
+}
+
+fn file_name(path: &Path) -> Option<&str> {
+    path.file_name().and_then(|n| n.to_str())
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> StoreError {
+        // https://www.sqlite.org/rescode.html: the low byte is the primary code.
+        let code = match &error {
+            sqlx::Error::Database(e) => e.code().and_then(|c| c.parse::<i64>().ok()).map(|c| c & 0xff),
+            _ => None,
+        };
+        match (code, &error) {
+            (Some(5 | 6), _) => StoreError::Busy,
+            (Some(11), _) => StoreError::corrupt("the database image is malformed"),
+            (Some(26), _) => StoreError::corrupt("it is not a database"),
+            (Some(13), _) => StoreError::DiskFull,
+            (_, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => StoreError::corrupt(error.to_string()),
+            (_, sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed) => StoreError::Closed,
+            _ => StoreError::Database(error.to_string()),
+        }
+    }
+}
+
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> StoreError {
+        StoreError::corrupt(format!("a stored document does not read: {error}"))
+    }
 }
 
 /// Who opens the store: the daemon takes the exclusive lock, a command line tool works beside it.
@@ -88,18 +145,56 @@ pub struct Store {
     pub samples: Samples,
     pub clock: SharedClock,
     dir: Arc<PathBuf>,
+    /// Emptied by [`Store::close`].
+    lock: Arc<Mutex<Option<FolderLock>>>,
 }
 
 impl Store {
     /// Creates the folder (with a `.gitignore`), takes the lock for [`Role::Daemon`], migrates, starts the writers.
-    pub async fn open(_dir: &Path, _role: Role, _clock: SharedClock) -> Result<Store, StoreError> {
-        unimplemented!()
+    pub async fn open(dir: &Path, role: Role, clock: SharedClock) -> Result<Store, StoreError> {
+        prepare_folder(dir)?;
+        let lock = match role {
+            Role::Daemon => Some(FolderLock::take(dir)?),
+            Role::Client => None,
+        };
+        let (state, samples) =
+            tokio::try_join!(State::open(dir, clock.clone()), Samples::open(dir, role, clock.clone()))?;
+        Ok(Store { state, samples, clock, dir: Arc::new(dir.to_path_buf()), lock: Arc::new(Mutex::new(lock)) })
     }
     pub fn dir(&self) -> &Path {
         &self.dir
     }
     /// Drains the writers, writes `clean_shutdown`, releases the lock.
     pub async fn close(&self) {
-        unimplemented!()
+        if let Err(error) = self.state.say_goodbye().await
+            && !matches!(error, StoreError::Closed)
+        {
+            tracing::warn!(%error, "clean shutdown was not recorded");
+        }
+        self.samples.close().await;
+        self.state.close().await;
+        drop(self.lock.lock().unwrap_or_else(|e| e.into_inner()).take());
+    }
+    /// Changes whenever this process or another commits to either file: for pages that push what is new.
+    pub async fn revision(&self) -> Result<(u64, u64), StoreError> {
+        Ok((self.state.revision().await?, self.samples.revision().await?))
     }
 }
+
+/// Data folder: only its owner may look inside, and git never takes it in by accident.
+fn prepare_folder(dir: &Path) -> Result<(), StoreError> {
+    let io = |source| StoreError::Io { path: dir.display().to_string(), source };
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir).map_err(io)?;
+    let ignore = dir.join(".gitignore");
+    if !ignore.exists() {
+        std::fs::write(ignore, "*\n").map_err(io)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,17 +1,82 @@
 //! `samples.db`: series, samples, gaps. A durable head of recent batches, sealed into compressed chunks.
+//!
+//! Each append is one row of `head_batch` and, once committed, samples in memory; `maintain` moves old ones into chunks of
+//! one series each. Only the writer task changes the index, so memory and file agree. Read `index.rs`, then `seal.rs`.
 
+mod codec;
+mod gaps;
+mod index;
+mod load;
+mod seal;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
+use sqlx::sqlite::SqliteSynchronous;
+use sqlx::{Connection, Row, SqliteConnection};
 
+use super::db::{Db, Kind};
 use super::state::Result;
-use crate::domain::clock::Timestamp;
-use crate::domain::gap::Gap;
-use crate::domain::metric::{LabelledSample, Matcher, Metadata, ReadError, Series, SeriesReader};
+use super::writer::WriterStats;
+use super::{Role, StoreError};
+use crate::domain::clock::{SharedClock, Timestamp};
+use crate::domain::metric::{LabelledSample, Labels, Matcher, ReadError, Sample, Series, SeriesReader};
+
+use codec::{BatchSample, Point};
+use index::{BatchInfo, Index, SERIES_MAX};
+use load::Mark;
+
+/// A sample further ahead of our clock than this is refused (watch.md 2.1): it would block its series until then.
+const AHEAD_MAX: Duration = Duration::from_secs(600);
+const CAP_BYTES: u64 = 10 << 30;
+
+const KIND: Kind = Kind {
+    file: "samples.db",
+    // A crash of the program loses nothing; a power cut may lose the last seconds, which makes history thinner and no more.
+    synchronous: SqliteSynchronous::Normal,
+    cache: "-2048",
+    migrations: &[
+        include_str!("../../../migrations/samples/0001_series.sql"),
+        include_str!("../../../migrations/samples/0002_head.sql"),
+        include_str!("../../../migrations/samples/0003_chunks.sql"),
+        include_str!("../../../migrations/samples/0004_gaps.sql"),
+        include_str!("../../../migrations/samples/0005_metadata.sql"),
+    ],
+};
 
 /// Handle on `samples.db`. Cheap to clone.
 #[derive(Clone)]
-pub struct Samples {}
+pub struct Samples {
+    inner: Arc<Inner>,
+}
 
-/// What an append did. Refused samples are counted, never an error.
+struct Inner {
+    db: Db,
+    role: Role,
+    clock: SharedClock,
+    index: RwLock<Index>,
+    /// How far `index` reaches, for a client that follows the daemon's writes.
+    followed: tokio::sync::Mutex<Mark>,
+    upkeep: tokio::sync::Mutex<()>,
+    /// Bytes at most, and what may not be dropped for them.
+    limits: Mutex<(u64, Option<Timestamp>)>,
+}
+
+impl Inner {
+    fn read(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn write(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What an append did. Refused samples are counted, never an error. A sample that repeats the last one of its series,
+/// time and value, is neither.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Appended {
     pub accepted: u64,
@@ -32,56 +97,310 @@ pub struct SampleStats {
 }
 
 impl Samples {
+    pub(super) async fn open(dir: &Path, role: Role, clock: SharedClock) -> Result<Samples> {
+        let (db, (index, mark)) = Db::open(dir, &KIND, |c| Box::pin(load::all(c))).await?;
+        Ok(Samples {
+            inner: Arc::new(Inner {
+                db,
+                role,
+                clock,
+                index: RwLock::new(index),
+                followed: tokio::sync::Mutex::new(mark),
+                upkeep: tokio::sync::Mutex::new(()),
+                limits: Mutex::new((CAP_BYTES, None)),
+            }),
+        })
+    }
+    pub(super) async fn close(&self) {
+        self.inner.db.close().await;
+    }
+    pub(super) async fn revision(&self) -> Result<u64> {
+        self.inner.db.revision().await
+    }
+    #[cfg(test)]
+    pub(super) fn database(&self) -> &Db {
+        &self.inner.db
+    }
+    pub fn writer_stats(&self) -> &WriterStats {
+        self.inner.db.stats()
+    }
+
+    /// The index belongs to one process: a second writer would give one number to two series.
+    fn writable(&self) -> Result<()> {
+        match self.inner.role {
+            Role::Daemon => Ok(()),
+            Role::Client => Err(StoreError::Database("samples are written by the daemon alone".into())),
+        }
+    }
+
     /// Durable when it returns. Samples of one series must come in ascending time.
-    pub async fn append(&self, _batch: Vec<LabelledSample>) -> Result<Appended> {
-        unimplemented!()
+    pub async fn append(&self, batch: Vec<LabelledSample>) -> Result<Appended> {
+        self.writable()?;
+        if batch.is_empty() {
+            return Ok(Appended::default());
+        }
+        let (inner, published) = (self.inner.clone(), self.inner.clone());
+        let (plan, _) = self
+            .inner
+            .db
+            .write_then(
+                move |c| {
+                    Box::pin(async move {
+                        let plan = plan(&inner.read(), &batch, inner.clock.now());
+                        let info = store(c, &plan).await?;
+                        Ok((plan, info))
+                    })
+                },
+                move |(plan, info)| {
+                    let mut index = published.write();
+                    plan.new.iter().for_each(|(labels, id)| index.insert(*id, labels, None));
+                    if let Some(info) = info {
+                        index.replay(*info, &plan.samples);
+                    }
+                },
+            )
+            .await?;
+        Ok(plan.counts)
     }
-    pub async fn record_metadata(&self, _metadata: Vec<Metadata>) -> Result<()> {
-        unimplemented!()
-    }
-    pub async fn metadata(&self) -> Result<Vec<Metadata>> {
-        unimplemented!()
-    }
-    /// Extends the last gap of the same target and reason when they touch, else inserts.
-    pub async fn record_gap(&self, _gap: Gap) -> Result<()> {
-        unimplemented!()
-    }
-    /// Gaps that overlap `[from, to]`, by start.
-    pub async fn gaps(&self, _from: Timestamp, _to: Timestamp) -> Result<Vec<Gap>> {
-        unimplemented!()
-    }
+
     pub async fn label_names(&self) -> Result<Vec<String>> {
-        unimplemented!()
+        self.follow().await?;
+        Ok(self.inner.read().label_names())
     }
-    pub async fn label_values(&self, _name: &str) -> Result<Vec<String>> {
-        unimplemented!()
+    pub async fn label_values(&self, name: &str) -> Result<Vec<String>> {
+        self.follow().await?;
+        Ok(self.inner.read().label_values(name))
     }
-    /// Label sets of series that match and have samples in the range.
-    pub async fn series(
-        &self,
-        _matchers: &[Matcher],
-        _start: Timestamp,
-        _end: Timestamp,
-    ) -> Result<Vec<crate::domain::metric::Labels>> {
-        unimplemented!()
+    /// Label sets of series that match and have samples in the range, sorted.
+    pub async fn series(&self, matchers: &[Matcher], start: Timestamp, end: Timestamp) -> Result<Vec<Labels>> {
+        self.follow().await?;
+        let (start, end) = (start.ms(), end.ms());
+        let (mut found, mut sealed) = (Vec::new(), BTreeMap::new());
+        {
+            let index = self.inner.read();
+            for id in index.select(matchers) {
+                let Some(entry) = index.series.get(&id) else { continue };
+                if !entry.between(start, end).is_empty() {
+                    found.push(entry.labels.clone());
+                } else if entry.sealed_to.is_some_and(|t| t >= start) {
+                    sealed.insert(id, entry.labels.clone());
+                }
+            }
+        }
+        if !sealed.is_empty() {
+            let ids: Vec<u32> = sqlx::query_scalar(
+                "SELECT value FROM json_each(?1) WHERE EXISTS (
+                     SELECT 1 FROM chunk WHERE series_id = value AND end_t >= ?2 AND start_t <= ?3)",
+            )
+            .bind(serde_json::to_string(&sealed.keys().collect::<Vec<_>>())?)
+            .bind(start)
+            .bind(end)
+            .fetch_all(&mut *self.inner.db.reader().await?)
+            .await?;
+            found.extend(ids.iter().filter_map(|id| sealed.remove(id)));
+        }
+        found.sort();
+        Ok(found)
     }
     pub async fn stats(&self) -> Result<SampleStats> {
-        unimplemented!()
+        self.follow().await?;
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as("SELECT key, value FROM meta").fetch_all(&mut *self.inner.db.reader().await?).await?;
+        let meta = |key: &str| rows.iter().find(|(k, _)| k == key).map_or(0, |(_, v)| *v as u64);
+        let index = self.inner.read();
+        Ok(SampleStats {
+            series: index.series.len() as u64,
+            head_samples: index.head_samples,
+            chunk_samples: meta("chunk_samples"),
+            chunk_bytes: meta("chunk_bytes"),
+            file_bytes: self.inner.db.bytes(),
+        })
     }
-    /// Seals what is old enough, drops what retention allows; in slices, callable at any time.
-    pub async fn maintain(&self, _now: Timestamp, _keep_from: Timestamp) -> Result<()> {
-        unimplemented!()
+
+    /// A client takes in what the daemon wrote since it last looked; the daemon's own index is always current.
+    async fn follow(&self) -> Result<()> {
+        if self.inner.role == Role::Daemon {
+            return Ok(());
+        }
+        let mut seen = self.inner.followed.lock().await;
+        let mut reader = self.inner.db.reader().await?;
+        let mut tx = reader.begin().await?;
+        let now = load::mark(&mut tx).await?;
+        if now == *seen {
+            return Ok(());
+        }
+        if load::only_grew(*seen, now) {
+            // Read aside, then taken over whole: a failure half way leaves the index as it was.
+            let mut items = Vec::new();
+            load::read_after(&mut tx, *seen, |item| items.push(item)).await?;
+            let mut index = self.inner.write();
+            items.into_iter().for_each(|item| index.apply(item));
+            *seen = now;
+            return Ok(());
+        }
+        drop(tx);
+        let (index, mark) = load::all(&mut reader).await?;
+        *self.inner.write() = index;
+        *seen = mark;
+        Ok(())
+    }
+
+    async fn read(&self, matchers: &[Matcher], start: i64, end: i64, limit: usize) -> ReadResult {
+        self.follow().await.map_err(storage)?;
+        // Head first: what a seal moves meanwhile is then seen twice and merged, never missed.
+        let mut wanted: BTreeMap<u32, (Labels, Vec<Point>, Vec<Point>)> = BTreeMap::new();
+        let (mut total, mut sealed) = (0, Vec::new());
+        {
+            let index = self.inner.read();
+            for id in index.select(matchers) {
+                let Some(entry) = index.series.get(&id) else { continue };
+                let head = entry.between(start, end);
+                total += head.len();
+                if total > limit {
+                    return Err(ReadError::TooManySamples { limit });
+                }
+                // A seal may be between its commit and its note in memory, so the head alone proves nothing about chunks
+                // unless it reaches back to the start.
+                if entry.sealed_to.is_some_and(|t| t >= start) {
+                    sealed.push(id);
+                }
+                wanted.insert(id, (entry.labels.clone(), Vec::new(), head.to_vec()));
+            }
+        }
+        if !sealed.is_empty() {
+            let ids = serde_json::to_string(&sealed).map_err(|e| ReadError::Storage(e.to_string()))?;
+            let mut reader = self.inner.db.reader().await.map_err(storage)?;
+            let mut rows = sqlx::query(
+                "SELECT chunk.id, series_id, crc, blob FROM json_each(?1) JOIN chunk ON series_id = value
+                 WHERE end_t >= ?2 AND start_t <= ?3 ORDER BY series_id, start_t",
+            )
+            .bind(ids)
+            .bind(start)
+            .bind(end)
+            .fetch(&mut *reader);
+            while let Some(row) = rows.try_next().await.map_err(storage)? {
+                let series: u32 = row.try_get("series_id").map_err(storage)?;
+                let Some((_, points, _)) = wanted.get_mut(&series) else { continue };
+                for point in chunk_points(&row)? {
+                    if point.0 >= start && point.0 <= end && points.last().is_none_or(|last| point.0 > last.0) {
+                        points.push(point);
+                        total += 1;
+                    }
+                }
+                if total > limit {
+                    return Err(ReadError::TooManySamples { limit });
+                }
+            }
+        }
+        let mut series: Vec<Series> = wanted.into_values().filter_map(merge).collect();
+        series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(series)
     }
 }
+
+type ReadResult = std::result::Result<Vec<Series>, ReadError>;
 
 impl SeriesReader for Samples {
     fn select<'a>(
         &'a self,
-        _matchers: &'a [Matcher],
-        _start: Timestamp,
-        _end: Timestamp,
-        _limit: usize,
-    ) -> BoxFuture<'a, std::result::Result<Vec<Series>, ReadError>> {
-        unimplemented!()
+        matchers: &'a [Matcher],
+        start: Timestamp,
+        end: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'a, ReadResult> {
+        Box::pin(self.read(matchers, start.ms(), end.ms(), limit))
     }
 }
+
+/// What an append will write, decided against the index as it is.
+struct Plan {
+    new: BTreeMap<Labels, u32>,
+    samples: Vec<BatchSample>,
+    counts: Appended,
+}
+
+fn plan(index: &Index, batch: &[LabelledSample], now: Timestamp) -> Plan {
+    let mut plan = Plan { new: BTreeMap::new(), samples: Vec::with_capacity(batch.len()), counts: Appended::default() };
+    let mut last_of: BTreeMap<u32, (i64, Option<u64>)> = BTreeMap::new();
+    let ahead_max = now.plus(AHEAD_MAX);
+    for LabelledSample { labels, sample } in batch {
+        if sample.t > ahead_max {
+            plan.counts.too_far_ahead += 1;
+            continue;
+        }
+        let id = match index.find(labels).or_else(|| plan.new.get(labels).copied()) {
+            Some(id) => id,
+            None if index.series.len() + plan.new.len() >= SERIES_MAX => {
+                plan.counts.series_limit += 1;
+                continue;
+            }
+            None => {
+                let id = index.next_id.max(1) + plan.new.len() as u32;
+                plan.new.insert(labels.clone(), id);
+                plan.counts.new_series += 1;
+                id
+            }
+        };
+        let (t, v) = (sample.t.ms(), sample.v.to_bits());
+        let last = last_of.get(&id).copied().or_else(|| index.series.get(&id).and_then(|e| e.last()));
+        match last {
+            Some((last, _)) if t < last => plan.counts.out_of_order += 1,
+            // The value of a sealed sample is not in memory: a repeat of it is taken for the same.
+            Some((last, bits)) if t == last => plan.counts.duplicate += u64::from(bits.is_some_and(|bits| bits != v)),
+            _ => {
+                plan.samples.push((id, t, v));
+                plan.counts.accepted += 1;
+                last_of.insert(id, (t, Some(v)));
+            }
+        }
+    }
+    plan
+}
+
+async fn store(connection: &mut SqliteConnection, plan: &Plan) -> Result<Option<BatchInfo>> {
+    if !plan.new.is_empty() {
+        // One statement for thousands of series; the labels' own JSON travels inside as text.
+        let rows: Vec<(u32, String)> =
+            plan.new.iter().map(|(labels, id)| Ok((*id, serde_json::to_string(labels)?))).collect::<Result<_>>()?;
+        sqlx::query("INSERT INTO series (id, labels) SELECT value ->> 0, value ->> 1 FROM json_each(?1)")
+            .bind(serde_json::to_string(&rows)?)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let Some(max_t) = plan.samples.iter().map(|s| s.1).max() else { return Ok(None) };
+    let blob = codec::encode_batch(&plan.samples);
+    let id =
+        sqlx::query_scalar("INSERT INTO head_batch (max_t, count, crc, blob) VALUES (?1, ?2, ?3, ?4) RETURNING id")
+            .bind(max_t)
+            .bind(plan.samples.len() as i64)
+            .bind(i64::from(crc32fast::hash(&blob)))
+            .bind(&blob)
+            .fetch_one(connection)
+            .await?;
+    Ok(Some(BatchInfo { id, max_t, count: plan.samples.len() as u64 }))
+}
+
+fn chunk_points(row: &sqlx::sqlite::SqliteRow) -> std::result::Result<Vec<Point>, ReadError> {
+    let blob: &[u8] = row.try_get("blob").map_err(storage)?;
+    let (id, crc): (i64, i64) = (row.try_get("id").map_err(storage)?, row.try_get("crc").map_err(storage)?);
+    if i64::from(crc32fast::hash(blob)) != crc {
+        return Err(ReadError::Storage(format!("chunk {id} does not match its checksum")));
+    }
+    codec::decode_chunk(blob).map_err(|e| ReadError::Storage(format!("chunk {id}: {e}")))
+}
+
+/// Chunks, then what the head has beyond them.
+fn merge((labels, mut points, head): (Labels, Vec<Point>, Vec<Point>)) -> Option<Series> {
+    let sealed_to = points.last().map_or(i64::MIN, |p| p.0);
+    let from = if points.is_empty() { 0 } else { head.partition_point(|p| p.0 <= sealed_to) };
+    points.extend_from_slice(&head[from..]);
+    let sample = |(t, v): Point| Sample { t: Timestamp::from_ms(t), v: f64::from_bits(v) };
+    (!points.is_empty()).then(|| Series { labels, samples: points.into_iter().map(sample).collect() })
+}
+
+fn storage(error: impl Into<StoreError>) -> ReadError {
+    ReadError::Storage(error.into().to_string())
+}
+
+#[cfg(test)]
+mod tests;

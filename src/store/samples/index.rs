@@ -1,0 +1,207 @@
+//! Which series exist, by label; and the head: their newest samples, in memory. Pure; `mod.rs` keeps it equal to the file.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use super::codec::{BatchSample, Point};
+use super::load::Item;
+use crate::domain::metric::{Labels, MatchOp, Matcher};
+
+/// What the writer refuses above: more label sets than one machine's memory should answer for (watch.md 0.3).
+pub(super) const SERIES_MAX: usize = 200_000;
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) labels: Labels,
+    /// Samples up to here are in chunks.
+    pub(super) sealed_to: Option<i64>,
+    /// Ascending, all after `sealed_to`.
+    pub(super) head: Vec<Point>,
+}
+
+impl Entry {
+    /// Time of the newest sample, and its bits when it is still in memory.
+    pub(super) fn last(&self) -> Option<(i64, Option<u64>)> {
+        self.head.last().map(|&(t, v)| (t, Some(v))).or(self.sealed_to.map(|t| (t, None)))
+    }
+    /// Head samples in `[start, end]`.
+    pub(super) fn between(&self, start: i64, end: i64) -> &[Point] {
+        let from = self.head.partition_point(|p| p.0 < start);
+        let to = self.head.partition_point(|p| p.0 <= end);
+        &self.head[from..to.max(from)]
+    }
+}
+
+/// One stored batch of the head, oldest first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BatchInfo {
+    pub(super) id: i64,
+    pub(super) max_t: i64,
+    pub(super) count: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    pub(super) series: BTreeMap<u32, Entry>,
+    by_labels: HashMap<Labels, u32>,
+    /// label -> value -> series, ascending.
+    postings: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<u32>>>,
+    strings: HashSet<Arc<str>>,
+    pub(super) next_id: u32,
+    pub(super) batches: VecDeque<BatchInfo>,
+    pub(super) head_samples: u64,
+}
+
+impl Index {
+    pub(super) fn find(&self, labels: &Labels) -> Option<u32> {
+        self.by_labels.get(labels).copied()
+    }
+
+    pub(super) fn insert(&mut self, id: u32, labels: &Labels, sealed_to: Option<i64>) {
+        // Names and values repeat in thousands of series: each text is kept once.
+        let mut kept = |text: &Arc<str>| match self.strings.get(&**text) {
+            Some(known) => known.clone(),
+            None => {
+                self.strings.insert(text.clone());
+                text.clone()
+            }
+        };
+        let pairs: Vec<_> = labels.pairs().iter().map(|(n, v)| (kept(n), kept(v))).collect();
+        for (name, value) in &pairs {
+            let ids = self.postings.entry(name.clone()).or_default().entry(value.clone()).or_default();
+            let at = ids.partition_point(|&known| known < id);
+            ids.insert(at, id);
+        }
+        let labels = Labels::new(pairs);
+        self.by_labels.insert(labels.clone(), id);
+        self.series.insert(id, Entry { labels, sealed_to, head: Vec::new() });
+        self.next_id = self.next_id.max(id + 1);
+    }
+
+    pub(super) fn remove(&mut self, id: u32) {
+        let Some(entry) = self.series.remove(&id) else { return };
+        self.head_samples -= entry.head.len() as u64;
+        self.by_labels.remove(&entry.labels);
+        for (name, value) in entry.labels.pairs() {
+            let Some(values) = self.postings.get_mut(name) else { continue };
+            if let Some(ids) = values.get_mut(value) {
+                ids.retain(|&other| other != id);
+                if ids.is_empty() {
+                    values.remove(value);
+                }
+            }
+            if values.is_empty() {
+                self.postings.remove(name);
+            }
+        }
+    }
+
+    pub(super) fn apply(&mut self, item: Item) {
+        match item {
+            Item::Series(id, labels, sealed_to) => self.insert(id, &labels, sealed_to),
+            Item::Batch(info, samples) => self.replay(info, &samples),
+        }
+    }
+
+    /// Takes in a stored batch. Samples that a seal already moved to chunks are skipped: a crash between the slices of a
+    /// seal leaves the batch behind.
+    pub(super) fn replay(&mut self, info: BatchInfo, samples: &[BatchSample]) {
+        for &(id, t, v) in samples {
+            if let Some(entry) = self.series.get_mut(&id)
+                && entry.last().is_none_or(|(last, _)| t > last)
+            {
+                entry.head.push((t, v));
+                self.head_samples += 1;
+            }
+        }
+        self.batches.push_back(info);
+    }
+
+    /// Drops head samples of `id` up to `sealed_to`, which are in a chunk now.
+    pub(super) fn sealed(&mut self, id: u32, sealed_to: i64) {
+        if let Some(entry) = self.series.get_mut(&id) {
+            let gone = entry.head.partition_point(|p| p.0 <= sealed_to);
+            entry.head.drain(..gone);
+            entry.head.shrink_to_fit();
+            entry.sealed_to = entry.sealed_to.max(Some(sealed_to));
+            self.head_samples -= gone as u64;
+        }
+    }
+
+    /// Series that match all matchers, ascending.
+    pub(super) fn select(&self, matchers: &[Matcher]) -> Vec<u32> {
+        let mut narrowed: Option<Vec<u32>> = None;
+        for matcher in matchers {
+            // A matcher that the empty value satisfies also selects series without the label: no posting says which.
+            if matcher.matches_value("") {
+                continue;
+            }
+            let found = self.postings_of(matcher);
+            narrowed = Some(match narrowed {
+                None => found,
+                Some(before) => before.into_iter().filter(|id| found.binary_search(id).is_ok()).collect(),
+            });
+        }
+        let matches = |id: &u32| self.series.get(id).is_some_and(|e| matchers.iter().all(|m| m.matches(&e.labels)));
+        match narrowed {
+            Some(ids) => ids.into_iter().filter(matches).collect(),
+            None => self.series.keys().copied().filter(matches).collect(),
+        }
+    }
+
+    /// Ascending.
+    fn postings_of(&self, matcher: &Matcher) -> Vec<u32> {
+        let Some(values) = self.postings.get(matcher.label.as_str()) else { return Vec::new() };
+        if let MatchOp::Equal(value) = &matcher.op {
+            return values.get(value.as_str()).cloned().unwrap_or_default();
+        }
+        // A series has one value per label, so the lists are disjoint.
+        let mut ids: Vec<u32> =
+            values.iter().filter(|(v, _)| matcher.matches_value(v)).flat_map(|(_, ids)| ids).copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    pub(super) fn label_names(&self) -> Vec<String> {
+        self.postings.keys().map(|n| n.to_string()).collect()
+    }
+
+    pub(super) fn label_values(&self, name: &str) -> Vec<String> {
+        self.postings.get(name).into_iter().flat_map(|values| values.keys()).map(|v| v.to_string()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::metric::NAME;
+
+    fn index() -> Index {
+        let mut index = Index::default();
+        for (id, code) in [(1, "200"), (2, "500"), (3, "503")] {
+            index.insert(id, &Labels::new([(NAME, "http_requests_total"), ("code", code)]), None);
+        }
+        index.insert(4, &Labels::new([(NAME, "up"), ("job", "shop")]), None);
+        index
+    }
+
+    #[test]
+    fn matchers_select_by_posting_and_by_absence() {
+        let index = index();
+        let code = |p| Matcher::regex("code", p).unwrap();
+        assert_eq!(index.select(&[Matcher::equal(NAME, "http_requests_total"), code("5..")]), [2, 3]);
+        assert_eq!(index.select(&[Matcher::equal("code", "")]), [4]);
+        assert_eq!(index.select(&[code(".*")]), [1, 2, 3, 4]);
+        assert_eq!(index.select(&[Matcher { label: "code".into(), op: MatchOp::NotEqual("200".into()) }]), [2, 3, 4]);
+        assert_eq!(index.select(&[Matcher::equal("nothing", "x")]), [0u32; 0]);
+    }
+
+    #[test]
+    fn a_removed_series_leaves_nothing_behind() {
+        let mut index = index();
+        index.remove(4);
+        assert_eq!(index.label_values("job"), [""; 0]);
+        assert_eq!(index.label_names(), [NAME, "code"]);
+        assert_eq!(index.find(&Labels::new([(NAME, "up"), ("job", "shop")])), None);
+    }
+}

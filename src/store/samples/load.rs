@@ -1,0 +1,85 @@
+//! The index and the head as the file has them: at start, and again and again for a program that reads beside the daemon.
+
+use futures_util::TryStreamExt;
+use sqlx::{Connection, Row, SqliteConnection};
+
+use super::codec::{self, BatchSample};
+use super::index::{BatchInfo, Index};
+use crate::domain::metric::Labels;
+use crate::store::StoreError;
+use crate::store::state::Result;
+
+/// How far a loaded index reaches, for the next look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Mark {
+    epoch: i64,
+    batch: i64,
+    series: i64,
+}
+
+/// One row for the index.
+pub(super) enum Item {
+    Series(u32, Labels, Option<i64>),
+    Batch(BatchInfo, Vec<BatchSample>),
+}
+
+/// Reads everything.
+pub(super) async fn all(connection: &mut SqliteConnection) -> Result<(Index, Mark)> {
+    let mut index = Index::default();
+    // One read transaction: series, watermarks and batches of one moment.
+    let mut tx = connection.begin().await?;
+    let mark = mark(&mut tx).await?;
+    read_after(&mut tx, Mark::default(), |item| index.apply(item)).await?;
+    let given: Option<i64> =
+        sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'series'").fetch_optional(&mut *tx).await?;
+    index.next_id = index.next_id.max(given.and_then(|n| u32::try_from(n + 1).ok()).unwrap_or(1));
+    tx.commit().await?;
+    Ok((index, mark))
+}
+
+/// Where the file is now.
+pub(super) async fn mark(connection: &mut SqliteConnection) -> Result<Mark> {
+    let (epoch, batch, series) = sqlx::query_as(
+        "SELECT (SELECT value FROM meta WHERE key = 'epoch'), coalesce((SELECT max(id) FROM head_batch), 0),
+                coalesce((SELECT max(id) FROM series), 0)",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Mark { epoch, batch, series })
+}
+
+/// Nothing but new rows since `seen`: no seal, no series forgotten.
+pub(super) fn only_grew(seen: Mark, now: Mark) -> bool {
+    seen.epoch == now.epoch && seen.batch <= now.batch && seen.series <= now.series
+}
+
+/// Hands out rows after `seen`; the caller holds a read transaction.
+pub(super) async fn read_after(
+    connection: &mut SqliteConnection,
+    seen: Mark,
+    mut take: impl FnMut(Item),
+) -> Result<()> {
+    let mut rows = sqlx::query("SELECT id, labels, sealed_to FROM series WHERE id > ?1 ORDER BY id")
+        .bind(seen.series)
+        .fetch(&mut *connection);
+    while let Some(row) = rows.try_next().await? {
+        let id = u32::try_from(row.try_get::<i64, _>("id")?)
+            .map_err(|_| StoreError::corrupt("a series has an impossible number"))?;
+        take(Item::Series(id, serde_json::from_str(row.try_get("labels")?)?, row.try_get("sealed_to")?));
+    }
+    drop(rows);
+    let mut rows = sqlx::query("SELECT id, max_t, count, crc, blob FROM head_batch WHERE id > ?1 ORDER BY id")
+        .bind(seen.batch)
+        .fetch(connection);
+    while let Some(row) = rows.try_next().await? {
+        let (id, max_t, count): (i64, i64, i64) = (row.try_get("id")?, row.try_get("max_t")?, row.try_get("count")?);
+        let blob: &[u8] = row.try_get("blob")?;
+        if i64::from(crc32fast::hash(blob)) != row.try_get::<i64, _>("crc")? {
+            return Err(StoreError::corrupt(format!("batch {id} of the head does not match its checksum")));
+        }
+        let samples =
+            codec::decode_batch(blob).map_err(|e| StoreError::corrupt(format!("batch {id} of the head: {e}")))?;
+        take(Item::Batch(BatchInfo { id, max_t, count: count as u64 }, samples));
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! The samples store against a real file: what goes in comes out, through seal, crash and a second reader.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::domain::clock::{Clock as _, ManualClock};
+use crate::domain::gap::{Gap, GapReason};
+use crate::domain::metric::{NAME, STALE_BITS};
+use crate::store::Store;
+
+const T0: i64 = 1_760_000_000_000;
+
+struct Bench {
+    dir: tempfile::TempDir,
+    clock: Arc<ManualClock>,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench { dir: tempfile::tempdir().unwrap(), clock: ManualClock::at(Timestamp::from_ms(T0)) }
+    }
+    async fn open(&self, role: Role) -> Store {
+        Store::open(self.dir.path(), role, self.clock.clone()).await.unwrap()
+    }
+}
+
+fn labels(name: &str, instance: &str) -> Labels {
+    Labels::new([(NAME, name), ("instance", instance)])
+}
+
+fn sample(labels: &Labels, ms: i64, bits: u64) -> LabelledSample {
+    LabelledSample { labels: labels.clone(), sample: Sample { t: Timestamp::from_ms(ms), v: f64::from_bits(bits) } }
+}
+
+async fn all(samples: &Samples) -> Vec<Series> {
+    samples.select(&[], Timestamp::from_ms(0), Timestamp::from_ms(i64::MAX), usize::MAX).await.unwrap()
+}
+
+/// Three hours of two series at 15 s, with awkward values.
+async fn fill(bench: &Bench, samples: &Samples) {
+    for i in 0..720i64 {
+        let t = T0 + i * 15_000;
+        bench.clock.jump_wall(Timestamp::from_ms(t));
+        let odd = [STALE_BITS, f64::NAN.to_bits(), (-0.0f64).to_bits(), f64::INFINITY.to_bits()];
+        let value = if i % 50 == 7 { odd[(i as usize / 50) % 4] } else { (i as f64 * 1.5).to_bits() };
+        let batch = vec![sample(&labels("a", "x"), t, value), sample(&labels("b", "x"), t, (i as f64).to_bits())];
+        assert_eq!(samples.append(batch).await.unwrap().accepted, 2);
+    }
+}
+
+#[tokio::test]
+async fn samples_survive_a_crash_and_a_seal_bit_for_bit() {
+    let bench = Bench::new();
+    let store = bench.open(Role::Daemon).await;
+    fill(&bench, &store.samples).await;
+    let before = all(&store.samples).await;
+    assert_eq!(before.len(), 2);
+    assert!(before.iter().all(|s| s.samples.len() == 720));
+
+    drop(store);
+    let store = bench.open(Role::Daemon).await;
+    assert_eq!(all(&store.samples).await, before, "the head is replayed");
+
+    let now = bench.clock.now();
+    store.samples.maintain(now, Timestamp::from_ms(0)).await.unwrap();
+    let stats = store.samples.stats().await.unwrap();
+    assert!(stats.chunk_samples > 900 && stats.head_samples < 500, "{stats:?}");
+    assert_eq!(stats.chunk_samples + stats.head_samples, 1440);
+    assert_eq!(all(&store.samples).await, before, "chunks and head together are the same");
+
+    store.samples.maintain(now, Timestamp::from_ms(0)).await.unwrap();
+    assert_eq!(store.samples.stats().await.unwrap(), stats, "a second seal finds nothing to do");
+    drop(store);
+    let store = bench.open(Role::Daemon).await;
+    assert_eq!(all(&store.samples).await, before, "and so after another crash");
+    let five_minutes = store.samples.select(&[], now.minus(Duration::from_secs(300)), now, 1000).await.unwrap();
+    assert_eq!(five_minutes[0].samples.len(), 21, "both ends are inside");
+}
+
+#[tokio::test]
+async fn a_seal_that_died_between_its_slices_is_repeated_without_harm() {
+    let bench = Bench::new();
+    let store = bench.open(Role::Daemon).await;
+    fill(&bench, &store.samples).await;
+    let before = all(&store.samples).await;
+    // As after a crash: chunks and watermarks of one series are written, the batches are still there.
+    let head: Vec<Point> = before[0].samples.iter().take(300).map(|s| (s.t.ms(), s.v.to_bits())).collect();
+    let (blob, end) = (codec::encode_chunk(&head), head[299].0);
+    let id = store.samples.inner.read().find(&before[0].labels).unwrap();
+    store
+        .samples
+        .inner
+        .db
+        .write(move |c| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO chunk (series_id, start_t, end_t, count, crc, blob) VALUES (?1, ?2, ?3, 300, ?4, ?5)",
+                )
+                .bind(id)
+                .bind(T0)
+                .bind(end)
+                .bind(i64::from(crc32fast::hash(&blob)))
+                .bind(blob)
+                .execute(&mut *c)
+                .await?;
+                sqlx::query("UPDATE series SET sealed_to = ?2 WHERE id = ?1").bind(id).bind(end).execute(c).await?;
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+    drop(store);
+    let store = bench.open(Role::Daemon).await;
+    assert_eq!(all(&store.samples).await, before);
+    store.samples.maintain(bench.clock.now(), Timestamp::from_ms(0)).await.unwrap();
+    assert_eq!(all(&store.samples).await, before);
+}
+
+#[tokio::test]
+async fn refused_samples_are_counted() {
+    let bench = Bench::new();
+    let store = bench.open(Role::Daemon).await;
+    let up = labels("up", "x");
+    let one = 1f64.to_bits();
+    let done = store
+        .samples
+        .append(vec![
+            sample(&up, T0, one),
+            sample(&up, T0, one),
+            sample(&up, T0, 0),
+            sample(&up, T0 - 1, one),
+            sample(&up, T0 + 600_001, one),
+            sample(&up, T0 + 600_000, one),
+        ])
+        .await
+        .unwrap();
+    let expected =
+        Appended { accepted: 2, out_of_order: 1, duplicate: 1, too_far_ahead: 1, series_limit: 0, new_series: 1 };
+    assert_eq!(done, expected);
+    let again = store.samples.append(vec![sample(&up, T0 + 1000, one)]).await.unwrap();
+    assert_eq!((again.accepted, again.out_of_order), (0, 1), "memory of the last sample spans appends");
+}
+
+#[tokio::test]
+async fn a_client_reads_beside_the_daemon_and_follows_it() {
+    let bench = Bench::new();
+    let daemon = bench.open(Role::Daemon).await;
+    fill(&bench, &daemon.samples).await;
+    let client = bench.open(Role::Client).await;
+    assert_eq!(all(&client.samples).await, all(&daemon.samples).await);
+
+    let now = bench.clock.now();
+    daemon.samples.append(vec![sample(&labels("new", "y"), now.ms(), 0)]).await.unwrap();
+    assert_eq!(all(&client.samples).await, all(&daemon.samples).await, "new rows");
+    daemon.samples.maintain(now, Timestamp::from_ms(0)).await.unwrap();
+    assert_eq!(all(&client.samples).await, all(&daemon.samples).await, "after a seal");
+    assert!(client.samples.append(vec![sample(&labels("z", "z"), now.ms(), 0)]).await.is_err());
+    assert_eq!(client.samples.label_values("instance").await.unwrap(), ["x", "y"]);
+}
+
+#[tokio::test]
+async fn retention_drops_chunks_and_forgets_series() {
+    let bench = Bench::new();
+    let store = bench.open(Role::Daemon).await;
+    fill(&bench, &store.samples).await;
+    let day = bench.clock.now().plus(Duration::from_secs(86_400));
+    bench.clock.jump_wall(day);
+    store.samples.append(vec![sample(&labels("young", "x"), day.ms(), 0)]).await.unwrap();
+    store.samples.maintain(day, day.minus(Duration::from_secs(3600))).await.unwrap();
+    let left = all(&store.samples).await;
+    assert_eq!(left.iter().map(|s| s.labels.name()).collect::<Vec<_>>(), ["young"]);
+    assert_eq!(store.samples.label_values(NAME).await.unwrap(), ["young"]);
+    let stats = store.samples.stats().await.unwrap();
+    assert_eq!((stats.series, stats.chunk_samples, stats.chunk_bytes), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn the_cap_drops_the_oldest_but_never_what_is_pinned() {
+    let bench = Bench::new();
+    let store = bench.open(Role::Daemon).await;
+    fill(&bench, &store.samples).await;
+    let later = bench.clock.now().plus(Duration::from_secs(4 * 3600));
+    store.samples.set_limits(1, Some(Timestamp::from_ms(0)));
+    store.samples.maintain(later, Timestamp::from_ms(0)).await.unwrap();
+    assert_eq!(store.samples.stats().await.unwrap().chunk_samples, 1440, "pinned");
+    store.samples.set_limits(1, None);
+    store.samples.maintain(later, Timestamp::from_ms(0)).await.unwrap();
+    assert_eq!(store.samples.stats().await.unwrap().chunk_samples, 0);
+}
+
+#[tokio::test]
+async fn the_limit_holds_over_head_and_chunks() {
+    let bench = Bench::new();
+    let store = bench.open(Role::Daemon).await;
+    fill(&bench, &store.samples).await;
+    store.samples.maintain(bench.clock.now(), Timestamp::from_ms(0)).await.unwrap();
+    let end = bench.clock.now();
+    let few = store.samples.select(&[], Timestamp::from_ms(T0), end, 1439).await;
+    assert!(matches!(few, Err(ReadError::TooManySamples { limit: 1439 })));
+    assert!(store.samples.select(&[], Timestamp::from_ms(T0), end, 1440).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_flipped_bit_in_a_chunk_is_an_error_not_a_number() {
+    let bench = Bench::new();
+    let store = bench.open(Role::Daemon).await;
+    fill(&bench, &store.samples).await;
+    store.samples.maintain(bench.clock.now(), Timestamp::from_ms(0)).await.unwrap();
+    store
+        .samples
+        .inner
+        .db
+        .write(|c| {
+            Box::pin(async move {
+                sqlx::query("UPDATE chunk SET blob = cast(blob || x'00' AS BLOB)").execute(c).await?;
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+    let read = store.samples.select(&[], Timestamp::from_ms(T0), bench.clock.now(), 10_000).await;
+    assert!(matches!(read, Err(ReadError::Storage(why)) if why.contains("checksum")));
+}
+
+#[tokio::test]
+async fn gaps_that_touch_become_one() {
+    let bench = Bench::new();
+    let store = bench.open(Role::Daemon).await;
+    let gap = |target: &str, from, to, reason| Gap {
+        target: target.into(),
+        from: Timestamp::from_ms(from),
+        to: Timestamp::from_ms(to),
+        reason,
+        detail: format!("{from}"),
+    };
+    for g in [
+        gap("shop", 0, 10, GapReason::Timeout),
+        gap("shop", 10, 20, GapReason::Timeout),
+        gap("shop", 20, 30, GapReason::Dns),
+        gap("other", 20, 30, GapReason::Timeout),
+        gap("shop", 40, 50, GapReason::Timeout),
+    ] {
+        store.samples.record_gap(g).await.unwrap();
+    }
+    let read = store.samples.gaps(Timestamp::from_ms(0), Timestamp::from_ms(100)).await.unwrap();
+    let spans: Vec<_> = read.iter().map(|g| (&*g.target, g.from.ms(), g.to.ms(), g.reason)).collect();
+    assert_eq!(
+        spans,
+        [
+            ("shop", 0, 20, GapReason::Timeout),
+            ("other", 20, 30, GapReason::Timeout),
+            ("shop", 20, 30, GapReason::Dns),
+            ("shop", 40, 50, GapReason::Timeout),
+        ]
+    );
+    assert_eq!(read[0].detail, "10", "the newest detail");
+}
