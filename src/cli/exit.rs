@@ -84,7 +84,7 @@ fn one(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     }
     if let Some(store) = error.downcast_ref::<StoreError>() {
         return Some(match store {
-            StoreError::Locked { .. } => Exit::TryAgain,
+            StoreError::Locked { .. } | StoreError::Busy => Exit::TryAgain,
             StoreError::NewerSchema { .. } | StoreError::Corrupt { .. } | StoreError::DiskFull => Exit::Io,
             StoreError::Database(_) | StoreError::Io { .. } => Exit::Io,
             StoreError::Refused(_) | StoreError::NotFound(_) => Exit::No,

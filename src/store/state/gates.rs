@@ -57,13 +57,14 @@ impl State {
             .await?;
         row.map(|row| json(&row, "body")).transpose()
     }
+    /// Newest run of the whole checklist: one that was limited to some gates decides nothing.
     pub async fn latest_gate_run(&self, service: &str) -> Result<Option<GateRun>> {
         self.gate_run_before(service, Timestamp::MAX).await
     }
-    /// Newest run that started at or before `at`.
+    /// Newest run of the whole checklist that started at or before `at`.
     pub async fn gate_run_before(&self, service: &str, at: Timestamp) -> Result<Option<GateRun>> {
         let row = sqlx::query(
-            "SELECT body FROM gate_run WHERE service = ?1 AND started_at <= ?2
+            "SELECT body FROM gate_run WHERE service = ?1 AND started_at <= ?2 AND body ->> 'scope' IS NULL
              ORDER BY started_at DESC, run DESC LIMIT 1",
         )
         .bind(service)

@@ -434,6 +434,7 @@ fn run(id: &str, seconds: i64) -> GateRun {
         gates: Vec::new(),
         changed_thresholds: Vec::new(),
         requests: 0,
+        scope: None,
     }
 }
 
@@ -449,6 +450,10 @@ async fn gate_runs_and_their_evidence_are_found_again() {
     assert_eq!(state.latest_gate_run("shop").await.unwrap(), Some(run("r2", 2)));
     assert_eq!(state.gate_run_before("shop", at(1)).await.unwrap(), Some(run("r1", 1)));
     assert_eq!(state.gate_run("r9").await.unwrap(), None);
+    let limited = GateRun { scope: Some("only code.coverage".into()), ..run("r3", 3) };
+    state.save_gate_run(&limited, &[]).await.unwrap();
+    assert_eq!(state.latest_gate_run("shop").await.unwrap().unwrap().run, "r2", "a limited run decides nothing");
+    assert_eq!(state.gate_run("r3").await.unwrap(), Some(limited));
     let ledger = state.ledger(None, Some("r1"), 9).await.unwrap();
     assert_eq!(ledger.iter().map(|e| e.seq).collect::<Vec<_>>(), [2, 1]);
     assert_eq!(state.evidence_content(&ledger[0].digest).await.unwrap(), Some(seen(2).1.content));
