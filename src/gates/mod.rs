@@ -10,6 +10,7 @@ pub mod facts;
 pub mod import;
 pub mod judge;
 pub mod not_built;
+mod run;
 pub mod runner;
 pub mod suppression;
 #[cfg(test)]
@@ -34,6 +35,7 @@ use crate::domain::verdict::{Class, Outcome, Tier};
 use crate::net::safety::{Safety, Target};
 
 pub use context::GateContext;
+pub use run::{Checked, GateInputs, Options, RunError, changed, run_gates};
 
 /// The seven sections, in the checklist's own order. A section is a folder here and the prefix of its gates' ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -182,7 +184,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         later(&not_built::DELIVERY_ROLLBACK),
         later(&not_built::DELIVERY_STAGING),
         later(&not_built::DELIVERY_ENV_CONFIG),
-        later(&not_built::DELIVERY_NAMING),
+        Box::new(delivery::naming::Naming),
         // security
         later(&not_built::SECURITY_AUTH),
         later(&not_built::SECURITY_AUTHZ),

@@ -176,23 +176,6 @@ pub static DELIVERY_ENV_CONFIG: About = About {
     fix: "set a production value for each named key",
 };
 
-pub static DELIVERY_NAMING: About = About {
-    id: "delivery.naming",
-    section: Section::Delivery,
-    class: Class::B,
-    line: "proper branch/tag naming (e.g. release/v1.0.0)",
-    min_tier: Tier::E1,
-    attestable: false,
-    stage: Stage::Static,
-    lock: Lock::Fs,
-    needs: &[],
-    timeout: STATIC,
-    skipped_for: &[],
-    reads: "refs",
-    decides: "names match",
-    fix: "tag the release",
-};
-
 pub static SECURITY_AUTH: About = About {
     id: "security.auth",
     section: Section::Security,

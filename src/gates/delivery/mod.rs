@@ -2,6 +2,7 @@
 
 pub mod naming;
 pub mod pipeline;
+mod refs;
 
 use serde::{Deserialize, Serialize};
 
