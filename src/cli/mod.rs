@@ -10,6 +10,7 @@ pub mod output;
 
 mod completions;
 mod config;
+mod query;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -87,6 +88,8 @@ pub struct Global {
 pub enum Command {
     /// Check, show and explain the configuration
     Config(config::Args),
+    /// Ask the stored samples in PromQL, at one time or over a range
+    Query(query::Args),
     /// Print the completion script of a shell
     Completions(completions::Args),
 }
@@ -95,6 +98,7 @@ impl Command {
     async fn run(self, global: &Global) -> anyhow::Result<Exit> {
         match self {
             Command::Config(args) => config::run(args, global).await,
+            Command::Query(args) => query::run(args, global).await,
             Command::Completions(args) => completions::run(args, global).await,
         }
     }
@@ -102,14 +106,14 @@ impl Command {
     /// On Ctrl-C these tidy up after themselves when `shutdown` is cancelled; a second Ctrl-C ends them at once.
     fn drains(&self) -> bool {
         match self {
-            Command::Config(_) | Command::Completions(_) => false,
+            Command::Config(_) | Command::Query(_) | Command::Completions(_) => false,
         }
     }
 
     /// Logs at `info` without `-v`: long-running commands, whose log is what an operator reads.
     fn narrates(&self) -> bool {
         match self {
-            Command::Config(_) | Command::Completions(_) => false,
+            Command::Config(_) | Command::Query(_) | Command::Completions(_) => false,
         }
     }
 }

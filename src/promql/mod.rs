@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::metric::{Labels, MatchOp, Matcher, NAME, ReadError, Sample, Series, SeriesReader};
+use crate::domain::units::group_thousands;
 
 use eval::{Context, Evaluated, Grid};
 use plan::{Kind, Node, Plan};
@@ -53,6 +54,14 @@ impl Expr {
     /// The matchers of every selector, in the order of the text; the metric's name is a matcher on `__name__`.
     pub fn selectors(&self) -> Vec<Vec<Matcher>> {
         self.plan.selectors.iter().map(|s| s.matchers.clone()).collect()
+    }
+
+    /// The matchers, when the whole expression is one instant selector without `offset` or `@`.
+    pub fn plain_selector(&self) -> Option<&[Matcher]> {
+        let Node::Instant(i) = self.plan.root else { return None };
+        let selector = self.plan.selectors.get(i)?;
+        let moved = selector.shift.at.is_some() || selector.shift.offset_ms != 0;
+        (!moved).then_some(selector.matchers.as_slice())
     }
 
     /// Names of metrics that are selected by equality: sorted, each once.
@@ -158,7 +167,8 @@ pub enum QueryError {
     #[error("query processing would load too many samples into memory (limit {limit})")]
     TooManySamples { limit: usize },
     #[error(
-        "exceeded maximum resolution of {limit} points per timeseries. Try decreasing the query resolution (?step=XX)"
+        "exceeded maximum resolution of {} points per timeseries. Try decreasing the query resolution (?step=XX)",
+        group_thousands(&limit.to_string())
     )]
     TooManyPoints { limit: usize },
     #[error("query timed out after {0:?}")]

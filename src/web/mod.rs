@@ -1,6 +1,8 @@
 //! The launch room, `/status`, `/health`, `/ready`, `/metrics`, `/version`, and Prometheus' query API. Loopback only;
 //! writes are refused.
 
+pub mod prometheus_api;
+
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
