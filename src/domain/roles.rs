@@ -57,8 +57,20 @@ impl Roles {
         exists: &dyn Fn(&str) -> bool,
         labels_of: &dyn Fn(&str) -> Vec<String>,
     ) -> Roles {
+        Roles::resolve_among(config, None, exists, labels_of)
+    }
+
+    /// As [`Roles::resolve`], with guesses narrowed by a matcher, such as `service="shop"`: with two services in one
+    /// store, a bare name would add up both. What is configured is taken as written.
+    pub fn resolve_among(
+        config: &BTreeMap<String, String>,
+        matcher: Option<&str>,
+        exists: &dyn Fn(&str) -> bool,
+        labels_of: &dyn Fn(&str) -> Vec<String>,
+    ) -> Roles {
         let given = |keys: &[&str]| keys.iter().find_map(|k| config.get(*k)).map(|s| s.trim().to_string());
-        let guess = |names: &[&str]| names.iter().find(|n| exists(n)).map(|n| n.to_string());
+        let narrowed = |name: &str| matcher.map_or(name.to_string(), |m| with_matcher(name, m));
+        let guess = |names: &[&str]| names.iter().find(|n| exists(n)).map(|n| narrowed(n));
         let requests = given(&["http_requests", "requests"]).or_else(|| guess(&REQUEST_COUNTERS));
         let status_label = given(&["status_label"]).unwrap_or_else(|| {
             let labels = requests.as_deref().map(|r| labels_of(metric_name(r))).unwrap_or_default();
@@ -71,6 +83,19 @@ impl Roles {
             cpu: given(&["cpu"]).or_else(|| guess(&CPUS)),
             memory: given(&["memory"]).or_else(|| guess(&[MEMORY_AVAILABLE])),
             requests,
+        }
+    }
+
+    /// Parts that `other` can play and this cannot. Requests and their status label go together.
+    pub fn or(self, other: Roles) -> Roles {
+        let status_label = if self.requests.is_some() { self.status_label } else { other.status_label };
+        Roles {
+            status_label,
+            requests: self.requests.or(other.requests),
+            latency_bucket: self.latency_bucket.or(other.latency_bucket),
+            queue_depth: self.queue_depth.or(other.queue_depth),
+            cpu: self.cpu.or(other.cpu),
+            memory: self.memory.or(other.memory),
         }
     }
 
@@ -214,6 +239,18 @@ mod tests {
             "max(1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes)"
         );
         assert_eq!((roles.latency_quantile(0.5, "5m"), roles.queue()), (None, None));
+    }
+
+    #[test]
+    fn guesses_can_be_narrowed_and_what_is_configured_is_not() {
+        let config = BTreeMap::from([("latency".to_string(), "shop_seconds_bucket".to_string())]);
+        let roles = Roles::resolve_among(&config, Some("service=\"shop\""), &|_| true, &|_| vec!["code".into()]);
+        assert_eq!(roles.requests.as_deref(), Some("http_requests_total{service=\"shop\"}"));
+        assert_eq!(roles.latency_bucket.as_deref(), Some("shop_seconds_bucket"));
+        assert_eq!(
+            roles.memory_ratio().unwrap(),
+            "max(1 - node_memory_MemAvailable_bytes{service=\"shop\"} / node_memory_MemTotal_bytes{service=\"shop\"})"
+        );
     }
 
     #[test]

@@ -109,6 +109,15 @@ impl Samples {
     }
 }
 
+impl Samples {
+    /// (reason, milliseconds) over all targets and all gaps that are kept, by reason.
+    pub async fn gap_totals(&self) -> Result<Vec<(String, i64)>> {
+        Ok(sqlx::query_as("SELECT reason, sum(to_t - from_t) FROM gap GROUP BY reason ORDER BY reason")
+            .fetch_all(&mut *self.inner.db.reader().await?)
+            .await?)
+    }
+}
+
 const KINDS: [MetricKind; 8] = [
     MetricKind::Counter,
     MetricKind::Gauge,

@@ -24,7 +24,8 @@ use super::state::Result;
 use super::writer::WriterStats;
 use super::{Role, StoreError};
 use crate::domain::clock::{SharedClock, Timestamp};
-use crate::domain::metric::{LabelledSample, Labels, Matcher, ReadError, Sample, Series, SeriesReader};
+use crate::domain::metric::{LabelledSample, Labels, Matcher, NAME, ReadError, Sample, Series, SeriesReader};
+use crate::domain::roles::Roles;
 
 use codec::{BatchSample, Point};
 use index::{BatchInfo, Index, SERIES_MAX};
@@ -201,6 +202,23 @@ impl Samples {
         }
         found.sort();
         Ok(found)
+    }
+    /// The roles of a service, by `[service.NAME] roles` and by what is stored: series that carry its `service` label,
+    /// else series that carry none.
+    pub async fn roles(&self, config: &BTreeMap<String, String>, service: &str) -> Result<Roles> {
+        self.follow().await?;
+        let index = self.inner.read();
+        let among = |service: &str| {
+            let select = |name: &str| index.select(&[Matcher::equal(NAME, name), Matcher::equal("service", service)]);
+            let labels_of = |name: &str| {
+                let ids = select(name);
+                let labels = ids.iter().filter_map(|id| index.series.get(id)).flat_map(|e| e.labels.iter());
+                labels.map(|(n, _)| n.to_string()).collect()
+            };
+            let matcher = format!("service={service:?}");
+            Roles::resolve_among(config, Some(&matcher), &|name| !select(name).is_empty(), &labels_of)
+        };
+        Ok(among(service).or(among("")))
     }
     pub async fn stats(&self) -> Result<SampleStats> {
         self.follow().await?;

@@ -256,3 +256,17 @@ async fn gaps_that_touch_become_one() {
     );
     assert_eq!(read[0].detail, "10", "the newest detail");
 }
+
+#[tokio::test]
+async fn roles_are_those_of_the_service() {
+    let bench = Bench::new();
+    let store = bench.open(Role::Daemon).await;
+    let series = |name: &str, service: &str| Labels::new([(NAME, name), ("service", service), ("status", "200")]);
+    let stored =
+        [series("http_requests_total", "shop"), series("http_server_requests_total", "pay"), series("queue_depth", "")];
+    store.samples.append(stored.iter().map(|l| sample(l, T0, 0)).collect()).await.unwrap();
+    let roles = store.samples.roles(&BTreeMap::new(), "pay").await.unwrap();
+    assert_eq!(roles.requests.as_deref(), Some(r#"http_server_requests_total{service="pay"}"#));
+    assert_eq!((&*roles.status_label, roles.cpu), ("status", None));
+    assert_eq!(roles.queue_depth.as_deref(), Some(r#"queue_depth{service=""}"#), "nobody's queue is everybody's");
+}

@@ -113,6 +113,15 @@ impl State {
             })
             .collect()
     }
+    /// (source, items) over all services, by source; revisions of one item count once.
+    pub async fn feedback_counts(&self) -> Result<Vec<(String, u64)>> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT source, count(DISTINCT external_id) FROM feedback_item GROUP BY source ORDER BY source",
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await?;
+        Ok(rows.into_iter().map(|(source, n)| (source, n as u64)).collect())
+    }
     /// Deletes items by author hash or (source, external id), leaving a tombstone. Returns how many.
     pub async fn forget_feedback(
         &self,

@@ -347,6 +347,18 @@ impl State {
     }
 }
 
+impl State {
+    /// (channel, outcome, tries), by channel and outcome.
+    pub async fn delivery_counts(&self) -> Result<Vec<(String, String, u64)>> {
+        let rows: Vec<(String, String, i64)> = sqlx::query_as(
+            "SELECT channel, outcome, count(*) FROM delivery_attempt GROUP BY channel, outcome ORDER BY channel, outcome",
+        )
+        .fetch_all(&mut *self.reader().await?)
+        .await?;
+        Ok(rows.into_iter().map(|(channel, outcome, n)| (channel, outcome, n as u64)).collect())
+    }
+}
+
 async fn insert_attempt(connection: &mut SqliteConnection, a: &DeliveryAttempt) -> Result<()> {
     sqlx::query(
         "INSERT INTO delivery_attempt (outbox_id, channel, at, duration_ms, outcome, detail)
