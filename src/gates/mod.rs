@@ -213,7 +213,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         later(&not_built::INFRASTRUCTURE_RESTART_HEALTH),
         later(&not_built::INFRASTRUCTURE_BACKUP_RESTORE),
         later(&not_built::INFRASTRUCTURE_AUTOSCALING),
-        later(&not_built::INFRASTRUCTURE_ENV_ENCRYPTED),
+        Box::new(infrastructure::env_encrypted::EnvEncrypted),
         // release
         later(&not_built::RELEASE_CHANGELOG),
         later(&not_built::RELEASE_ANNOUNCEMENT),

@@ -573,23 +573,6 @@ pub static INFRASTRUCTURE_AUTOSCALING: About = About {
     fix: "add an autoscaler with at least two replicas and set resource requests",
 };
 
-pub static INFRASTRUCTURE_ENV_ENCRYPTED: About = About {
-    id: "infrastructure.env_encrypted",
-    section: Section::Infrastructure,
-    class: Class::A,
-    line: ".env.production encrypted or managed via Vault",
-    min_tier: Tier::E1,
-    attestable: false,
-    stage: Stage::Static,
-    lock: Lock::Fs,
-    needs: &[],
-    timeout: STATIC,
-    skipped_for: &[],
-    reads: "env files",
-    decides: "encrypted",
-    fix: "encrypt them",
-};
-
 pub static RELEASE_CHANGELOG: About = About {
     id: "release.changelog",
     section: Section::Release,

@@ -222,8 +222,8 @@ fn measured(seen: &Seen, config: &Config, covered: u64, total: u64) -> Outcome {
         let lines: u64 = estimated.iter().map(|(_, f)| f.total).sum();
         summary.push_str(&format!(", {} unreported file(s) counted as uncovered (~{lines} lines)", estimated.len()));
     }
-    let files = seen.files.values().filter(|f| f.total > 0);
-    let (known, reported) = (files.clone().count() as u64, files.filter(|f| !f.estimated).count() as u64);
+    // Unreported files are inspected too: their lines are in the total.
+    let files = seen.files.values().filter(|f| f.total > 0).count() as u64;
 
     let weak = weaknesses(seen, config, total);
     let outcome = if share < config.minimum {
@@ -250,7 +250,7 @@ fn measured(seen: &Seen, config: &Config, covered: u64, total: u64) -> Outcome {
         Outcome::pass(format!("{summary}{tests}"))
     };
     // Cut, not rounded: 0.79996 must not read as 0.8.
-    outcome.value((share * 10_000.0).floor() / 10_000.0, config.minimum).covered(reported, known)
+    outcome.value((share * 10_000.0).floor() / 10_000.0, config.minimum).covered(files, files)
 }
 
 /// What makes a sufficient number worth less.
@@ -421,7 +421,7 @@ mod tests {
             "1 unreported file(s) counted as uncovered (~3 lines)",
         );
         assert_eq!(outcome.findings[0].rule, "unreported");
-        assert_eq!((outcome.covered, outcome.known), (Some(1), Some(2)));
+        assert_eq!((outcome.covered, outcome.known), (Some(2), Some(2)));
     }
 
     #[test]

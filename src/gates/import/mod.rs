@@ -5,6 +5,7 @@ pub mod cobertura;
 pub mod junit;
 pub mod lcov;
 pub mod xml;
+pub mod yaml;
 
 use std::collections::BTreeMap;
 

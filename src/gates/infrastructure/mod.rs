@@ -2,6 +2,9 @@
 
 pub mod env_encrypted;
 
+pub mod secret_files;
+pub mod secret_values;
+
 use serde::{Deserialize, Serialize};
 
 /// One table per gate.
@@ -9,4 +12,11 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub env_encrypted: env_encrypted::Config,
+}
+
+impl Config {
+    /// All problems of all gates, by path below `gates.infrastructure`.
+    pub fn validate(&self) -> Vec<crate::domain::problem::Problem> {
+        self.env_encrypted.validate().into_iter().map(|p| p.under(&["env_encrypted"])).collect()
+    }
 }
