@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Installs what the tests talk to, when it is missing, and says so: real servers from Debian, libraries from PyPI and npm.
+# Nothing is installed twice; run it as often as you like.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# command → Debian package
+declare -A debian=(
+  [git]=git
+  [nginx]=nginx-light
+  [prometheus]=prometheus
+  [promtool]=prometheus
+  [python3]=python3
+  [node]=nodejs
+  [npm]=npm
+)
+missing=()
+for command in "${!debian[@]}"; do
+  command -v "$command" >/dev/null || [ -x "/usr/sbin/$command" ] || missing+=("${debian[$command]}")
+done
+if [ "${#missing[@]}" -gt 0 ]; then
+  mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+  if [ "$(id -u)" = 0 ]; then sudo=(); elif command -v sudo >/dev/null; then sudo=(sudo -n); else
+    echo "setup: the tests need these Debian packages, install them as root: ${missing[*]}" >&2
+    exit 1
+  fi
+  echo "setup: installing from Debian: ${missing[*]}"
+  "${sudo[@]}" apt-get update -qq
+  # Servers must not start by themselves: tests start their own, on ports of their own.
+  printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee /usr/sbin/policy-rc.d >/dev/null
+  "${sudo[@]}" chmod +x /usr/sbin/policy-rc.d
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  "${sudo[@]}" rm -f /usr/sbin/policy-rc.d
+fi
+
+venv=target/test-venv
+if ! "$venv/bin/python" -c 'import aiosmtpd, prometheus_client' 2>/dev/null; then
+  echo "setup: installing from PyPI into $venv: aiosmtpd prometheus_client"
+  python3 -m venv "$venv" 2>/dev/null || { echo "setup: python3 -m venv failed; on Debian install python3-venv" >&2; exit 1; }
+  "$venv/bin/pip" install --quiet --disable-pip-version-check aiosmtpd==1.4.6 prometheus_client==0.22.1
+fi
+
+node_dir=target/test-node
+if [ ! -d "$node_dir/node_modules/express" ]; then
+  echo "setup: installing from npm into $node_dir: express helmet"
+  mkdir -p "$node_dir"
+  npm install --silent --no-audit --no-fund --prefix "$node_dir" express@4 helmet@8 >/dev/null
+fi
