@@ -103,7 +103,7 @@ pub(super) async fn resolve_name(name: &str, port: u16, allow_private: bool) -> 
 }
 
 /// Refuses an address written into the URL itself, before any connection is made.
-pub(super) fn check_literal(url: &Url, allow_private: bool) -> Result<(), NetError> {
+pub fn check_literal(url: &Url, allow_private: bool) -> Result<(), NetError> {
     let literal: IpAddr = match url.host() {
         Some(Host::Ipv4(v4)) => v4.into(),
         Some(Host::Ipv6(v6)) => v6.into(),

@@ -12,12 +12,23 @@ use crate::domain::clock::SharedClock;
 use crate::domain::notification::OutboxRow;
 use crate::domain::problem::Problem;
 use crate::net::Client;
+use crate::notify::bucket::Rate;
 
 /// `[channel.NAME]`: a way to reach people. The kind is a key: `[channel.oncall.via.email]`.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub via: Via,
+}
+
+impl Via {
+    /// The key in the file: `email`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Via::Email(_) => "email",
+            Via::Webhook(_) => "webhook",
+        }
+    }
 }
 
 impl Config {
@@ -67,6 +78,12 @@ pub struct AttachedFile {
 pub trait Channel: Send + Sync {
     /// Connect to last byte.
     fn timeout(&self) -> Duration;
+    /// How much the other side takes.
+    fn rate(&self) -> Rate;
+    /// Rows on their way at once, each of another group.
+    fn parallel(&self) -> u32 {
+        1
+    }
     /// Sends one row. The row's id is the idempotency key: the same on every try.
     fn send<'a>(&'a self, row: &'a OutboxRow, files: &'a [AttachedFile]) -> BoxFuture<'a, Result<Receipt, SendError>>;
 }
@@ -77,6 +94,16 @@ pub struct Context {
     pub clock: SharedClock,
 }
 
-pub fn build(_name: &str, _config: &Config, _ctx: &Context) -> Result<Box<dyn Channel>, Vec<Problem>> {
-    unimplemented!()
+/// Builds one channel. Problems have paths below `channel.NAME`.
+pub fn build(name: &str, config: &Config, ctx: &Context) -> Result<Box<dyn Channel>, Vec<Problem>> {
+    match &config.via {
+        Via::Email(email) => match email.build(name, ctx) {
+            Ok(channel) => Ok(Box::new(channel)),
+            Err(problems) => Err(problems.into_iter().map(|p| p.under(&["via", "email"])).collect()),
+        },
+        Via::Webhook(webhook) => match webhook.build(name, ctx) {
+            Ok(channel) => Ok(Box::new(channel)),
+            Err(problems) => Err(problems.into_iter().map(|p| p.under(&["via", "webhook"])).collect()),
+        },
+    }
 }
