@@ -20,5 +20,6 @@ pub mod release;
 pub mod roles;
 pub mod secret;
 pub mod service;
+pub mod stats;
 pub mod units;
 pub mod verdict;
