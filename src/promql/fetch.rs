@@ -10,9 +10,9 @@ use super::plan::{Node, Plan, Shift};
 use super::{Options, QueryError};
 
 /// For each selector of the plan the instants, in milliseconds, between which it needs samples (both included).
-fn spans(plan: &Plan, start: i64, end: i64, opts: &Options) -> Vec<(i64, i64)> {
+fn spans(plan: &Plan, grid: &Grid, end: i64, opts: &Options) -> Vec<(i64, i64)> {
     let mut spans = vec![(i64::MAX, i64::MIN); plan.selectors.len()];
-    walk(plan, &plan.root, (start, end), (start, end), opts, &mut spans);
+    walk(plan, &plan.root, (grid.start, end), (grid.start, grid.last()), opts, &mut spans);
     spans
 }
 
@@ -55,11 +55,12 @@ pub(super) async fn fetch(
     reader: &dyn SeriesReader,
     plan: &Plan,
     grid: &Grid,
+    end: Timestamp,
     opts: &Options,
 ) -> Result<Vec<Vec<Series>>, QueryError> {
     let mut left = opts.samples_max;
     let mut data = Vec::with_capacity(plan.selectors.len());
-    for (selector, (from, to)) in plan.selectors.iter().zip(spans(plan, grid.start, grid.last(), opts)) {
+    for (selector, (from, to)) in plan.selectors.iter().zip(spans(plan, grid, end.ms(), opts)) {
         if from > to {
             data.push(Vec::new());
             continue;
@@ -89,7 +90,11 @@ pub(super) fn reach(plan: &Plan, opts: &Options) -> Option<Duration> {
     if has_fixed_instant(plan, &plan.root) {
         return None;
     }
-    let earliest = spans(plan, 0, 0, opts).into_iter().map(|(from, _)| from).min().unwrap_or(0);
+    let earliest = spans(plan, &Grid { start: 0, step: 1, count: 1 }, 0, opts)
+        .into_iter()
+        .map(|(from, _)| from)
+        .min()
+        .unwrap_or(0);
     Some(Duration::from_millis(earliest.min(0).unsigned_abs()))
 }
 

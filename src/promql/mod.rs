@@ -205,7 +205,7 @@ pub async fn instant(
     }
     let grid = Grid { start: at.ms(), step: 1, count: 1 };
     let ordered = expr.plan.root.orders_its_result();
-    let evaluated = run(reader, expr, grid, opts).await?;
+    let evaluated = run(reader, expr, grid, at, opts).await?;
     Ok(match evaluated {
         Evaluated::Scalar(values) => Value::Scalar(values[0]),
         Evaluated::Vector(rows) => {
@@ -249,7 +249,7 @@ pub async fn range(
         return Err(QueryError::TooManyPoints { limit: opts.points_max });
     }
     let grid = Grid { start: start.ms(), step: step_ms, count: (span / step_ms) as usize + 1 };
-    let rows = match run(reader, expr, grid, opts).await? {
+    let rows = match run(reader, expr, grid, end, opts).await? {
         Evaluated::Vector(rows) => rows,
         Evaluated::Scalar(values) => {
             vec![eval::Row { labels: Labels::empty(), values: values.into_iter().map(Some).collect() }]
@@ -265,15 +265,22 @@ pub async fn range(
     Ok(series)
 }
 
-async fn run(reader: &dyn SeriesReader, expr: &Expr, grid: Grid, opts: &Options) -> Result<Evaluated, QueryError> {
+/// `end` is what `@ end()` means: the end that was asked for, which need not be a step.
+async fn run(
+    reader: &dyn SeriesReader,
+    expr: &Expr,
+    grid: Grid,
+    end: Timestamp,
+    opts: &Options,
+) -> Result<Evaluated, QueryError> {
     let deadline = Instant::now() + opts.timeout;
-    let fetched = tokio::time::timeout(opts.timeout, fetch::fetch(reader, &expr.plan, &grid, opts)).await;
+    let fetched = tokio::time::timeout(opts.timeout, fetch::fetch(reader, &expr.plan, &grid, end, opts)).await;
     let data = fetched.map_err(|_| QueryError::Timeout(opts.timeout))??;
     let samples: usize = data.iter().flatten().map(|s| s.samples.len()).sum();
     let plan = expr.plan.clone();
     let opts = opts.clone();
     let work = move || {
-        let context = Context { plan: &plan, data: &data, start: grid.start, end: grid.last(), opts: &opts, deadline };
+        let context = Context { plan: &plan, data: &data, start: grid.start, end: end.ms(), opts: &opts, deadline };
         context.eval_root(&plan.root, &grid)
     };
     if samples < INLINE_SAMPLES_MAX {
