@@ -8,6 +8,7 @@
 pub mod exit;
 pub mod output;
 
+pub mod check;
 mod completions;
 mod config;
 mod query;
@@ -86,6 +87,8 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the gates once: the checklist, READY TO GO LIVE, and a decision
+    Check(check::Args),
     /// Check, show and explain the configuration
     Config(config::Args),
     /// Ask the stored samples in PromQL, at one time or over a range
@@ -97,6 +100,7 @@ pub enum Command {
 impl Command {
     async fn run(self, global: &Global) -> anyhow::Result<Exit> {
         match self {
+            Command::Check(args) => check::run(args, global).await,
             Command::Config(args) => config::run(args, global).await,
             Command::Query(args) => query::run(args, global).await,
             Command::Completions(args) => completions::run(args, global).await,
@@ -105,16 +109,12 @@ impl Command {
 
     /// On Ctrl-C these tidy up after themselves when `shutdown` is cancelled; a second Ctrl-C ends them at once.
     fn drains(&self) -> bool {
-        match self {
-            Command::Config(_) | Command::Query(_) | Command::Completions(_) => false,
-        }
+        matches!(self, Command::Check(_))
     }
 
     /// Logs at `info` without `-v`: long-running commands, whose log is what an operator reads.
     fn narrates(&self) -> bool {
-        match self {
-            Command::Config(_) | Command::Query(_) | Command::Completions(_) => false,
-        }
+        false
     }
 }
 

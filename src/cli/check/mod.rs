@@ -1,0 +1,277 @@
+//! `hypercare check`: runs the gates once, prints the checklist, keeps run and evidence in the store.
+//!
+//! `subject.rs` finds out what is checked, `human.rs` and `markdown.rs` print it; the work is `gates::run_gates`.
+
+mod human;
+mod markdown;
+mod progress;
+#[cfg(test)]
+pub mod sample;
+mod set;
+pub mod subject;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::ValueEnum;
+
+use super::config::Need;
+use super::output::{self, Out};
+use super::{Exit, Failure, Global};
+use crate::config::Secrets;
+use crate::domain::verdict::{Decision, GateRun};
+use crate::gates::context::{AnnouncementReceipt, Receipts};
+use crate::gates::runner::Selection;
+use crate::gates::{self, Checked, GateInputs, Options, RunError, Stage};
+use crate::net::Client;
+use crate::store::state::gates::Announcement;
+use crate::store::{Role, Store};
+
+use subject::Which;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  hypercare check                                       everything in hypercare.toml
+  hypercare check --repo . --url https://staging.shop.example    no file needed
+  hypercare check --stage static --format markdown      under a pull request
+  hypercare check --only security --set safety.rps=3    one section, politely
+
+Exit codes: 0 GO or GO WITH RISKS (--strict: GO only), 1 NO-GO, 3 could not decide, 4 refused for safety.")]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// Run these only: gates or sections, commas between
+    #[arg(long, value_name = "ID|SECTION", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Leave these out
+    #[arg(long, value_name = "ID|SECTION", value_delimiter = ',')]
+    skip: Vec<String>,
+    /// Run these stages only; the decision is about them alone
+    #[arg(long, value_name = "STAGE", value_delimiter = ',')]
+    stage: Vec<StageArg>,
+    /// One run with another number: performance.load.target_rps=200
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    format: Format,
+    /// Write the result here instead of printing it
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Reuse no earlier result (nothing is reused yet)
+    #[arg(long)]
+    no_cache: bool,
+    /// Let commands named in the repository run
+    #[arg(long)]
+    allow_exec: bool,
+    /// Exit 1 on GO WITH RISKS too
+    #[arg(long)]
+    strict: bool,
+    /// The release itself: a tag is demanded, a changed work tree refused, nothing reused
+    #[arg(long)]
+    release: bool,
+    /// All findings instead of the first three of each gate
+    #[arg(long)]
+    all_findings: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+    Markdown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StageArg {
+    /// Files only
+    Static,
+    /// Plain requests
+    Passive,
+    /// Probes that try to break something
+    Active,
+    /// Alone with the target: load
+    Exclusive,
+    /// Drills
+    Rehearsal,
+    /// What people do: announcement
+    Human,
+}
+
+impl From<StageArg> for Stage {
+    fn from(stage: StageArg) -> Stage {
+        match stage {
+            StageArg::Static => Stage::Static,
+            StageArg::Passive => Stage::Passive,
+            StageArg::Active => Stage::Active,
+            StageArg::Exclusive => Stage::Exclusive,
+            StageArg::Rehearsal => Stage::Rehearsal,
+            StageArg::Human => Stage::Human,
+        }
+    }
+}
+
+pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
+    let loaded = global.config(Need::Nothing, Secrets::MayBeMissing)?;
+    let config = set::overlay(&loaded.config, &args.set)?;
+    let subject = subject::choose(&loaded, &args.which)?;
+    let dir = subject::store_dir(&loaded);
+    let store = open(&dir, global).await?;
+    let receipts = receipts(store.state.announcements(&subject.service).await?);
+    let root = subject.repo.clone().unwrap_or_else(|| PathBuf::from("."));
+    let stages: Vec<Stage> = args.stage.iter().copied().map(Stage::from).collect();
+    let inputs = GateInputs {
+        service: subject.service.clone(),
+        service_config: subject.service_config,
+        config: config.gates,
+        repo: subject.repo,
+        url: subject.url,
+        channels: config.channel.keys().cloned().collect(),
+        receipts,
+        runs_dir: root.join(".hypercare/runs"),
+        client: Client::new(),
+        clock: global.clock.clone(),
+        options: Options {
+            selection: Selection { only: args.only, skip: args.skip, stages },
+            release: args.release,
+            allow_exec: args.allow_exec,
+        },
+        progress: progress::lines(global.flags.quiet),
+        stop: global.shutdown.clone(),
+    };
+    let checked = match gates::run_gates(inputs).await {
+        Ok(checked) => checked,
+        Err(e) => {
+            store.close().await;
+            return Err(explained(e));
+        }
+    };
+    let saved = store.state.save_gate_run(&checked.run, &checked.evidence).await;
+    store.close().await;
+    saved.with_context(|| format!("cannot keep the run in {}", dir.display()))?;
+    show(&checked, args.format, args.out.as_deref(), global, args.all_findings)?;
+    Ok(exit_code(&checked, args.strict))
+}
+
+/// Opens the store as a tool beside the daemon; its errors name the folder.
+pub async fn open(dir: &Path, global: &Global) -> anyhow::Result<Store> {
+    Store::open(dir, Role::Client, global.clock.clone())
+        .await
+        .with_context(|| format!("cannot open the store in {}", dir.display()))
+}
+
+/// What the store knows, in the gates' words.
+pub fn receipts(announcements: Vec<Announcement>) -> Receipts {
+    let receipt = |a: Announcement| AnnouncementReceipt {
+        version: a.version,
+        commit: a.commit,
+        channel: a.channel,
+        at: a.at,
+        state: a.state,
+        remote_id: a.remote_id,
+        acked_by: a.acked_by,
+    };
+    Receipts { announcements: announcements.into_iter().map(receipt).collect() }
+}
+
+fn explained(error: RunError) -> anyhow::Error {
+    let text = error.to_string();
+    let failure = match error {
+        RunError::Repo(_) => Failure::new(Exit::Usage, text).hint("name the repository's folder with --repo"),
+        RunError::Gate(_) => Failure::new(Exit::Usage, text).hint("`hypercare gates list` names them all"),
+        RunError::Nothing => Failure::new(Exit::Usage, text),
+        RunError::Dirty => {
+            Failure::new(Exit::Usage, text).hint("commit or stash the changes, or check without --release")
+        }
+        RunError::RunDir { .. } => Failure::new(Exit::Io, text).hint("make the folder writable"),
+        RunError::Refused(_) => Failure::new(Exit::Refused, text),
+    };
+    failure.into()
+}
+
+fn show(checked: &Checked, format: Format, out: Option<&Path>, global: &Global, all: bool) -> anyhow::Result<()> {
+    let run = &checked.run;
+    let text = match format {
+        Format::Json => serde_json::to_string_pretty(run)? + "\n",
+        Format::Markdown => markdown::render(run),
+        Format::Human => human::render(&human::Page {
+            run,
+            known: gates::all().len(),
+            waivers: &checked.waivers,
+            now: global.clock.now(),
+            width: output::width(),
+            all_findings: all,
+        }),
+    };
+    match out {
+        None => output::print(&text)?,
+        Some(path) => {
+            let plain = anstream::adapter::strip_str(&text).to_string();
+            std::fs::write(path, plain).with_context(|| format!("cannot write {}", path.display()))?;
+            let mut out = Out::stdout();
+            out.line(format!("{} · {}", run.decision.title(), path.display()))?;
+            out.flush()?;
+        }
+    }
+    Ok(())
+}
+
+/// A shown defect (1) says more than a refusal (4), a refusal more than "could not decide" (3).
+fn exit_code(checked: &Checked, strict: bool) -> Exit {
+    match (checked.run.decision, &checked.refused) {
+        (Decision::NoGo, _) => Exit::No,
+        (_, Some(why)) => {
+            tracing::error!("refused for safety: {why}");
+            Exit::Refused
+        }
+        (decision, None) => decided(decision, strict),
+    }
+}
+
+fn decided(decision: Decision, strict: bool) -> Exit {
+    match decision {
+        Decision::Go => Exit::Yes,
+        Decision::GoWithRisks if strict => Exit::No,
+        Decision::GoWithRisks => Exit::Yes,
+        Decision::NoGo => Exit::No,
+        Decision::Undecided => Exit::Undecided,
+    }
+}
+
+/// The human page of a stored or fresh run, for other commands.
+pub fn page(run: &GateRun, global: &Global) -> String {
+    human::render(&human::Page {
+        run,
+        known: gates::all().len(),
+        waivers: &Default::default(),
+        now: global.clock.now(),
+        width: output::width(),
+        all_findings: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes() {
+        for (decision, strict, exit) in [
+            (Decision::Go, true, Exit::Yes),
+            (Decision::GoWithRisks, false, Exit::Yes),
+            (Decision::GoWithRisks, true, Exit::No),
+            (Decision::NoGo, false, Exit::No),
+            (Decision::Undecided, false, Exit::Undecided),
+        ] {
+            assert_eq!(decided(decision, strict), exit, "{decision:?} {strict}");
+        }
+    }
+
+    #[test]
+    fn the_json_has_the_promised_shape() {
+        let json = serde_json::to_value(sample::run()).unwrap();
+        insta::assert_json_snapshot!(json);
+        let text = serde_json::to_string(&sample::run()).unwrap();
+        assert!(text.starts_with("{\"schema\":\"hypercare.check/v1\""), "{text}");
+    }
+}
