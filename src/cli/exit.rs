@@ -75,7 +75,9 @@ impl std::error::Error for Failure {}
 
 /// Exit code of an error: the outermost cause that has an opinion wins; whatever nobody foresaw is our own fault.
 pub fn of(error: &anyhow::Error) -> Exit {
-    error.chain().find_map(one).unwrap_or(Exit::Internal)
+    // A failure given as context is not an error of the chain by itself: anyhow finds it, the chain does not.
+    let said = error.downcast_ref::<Failure>().map(|f| f.exit);
+    said.or_else(|| error.chain().find_map(one)).unwrap_or(Exit::Internal)
 }
 
 fn one(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
@@ -125,7 +127,7 @@ pub fn complain(error: &anyhow::Error) {
         }
         last = cause;
     }
-    if let Some(hint) = error.chain().find_map(|e| e.downcast_ref::<Failure>()).and_then(|f| f.hint.as_deref()) {
+    if let Some(hint) = error.downcast_ref::<Failure>().and_then(|f| f.hint.as_deref()) {
         text.push_str(&format!("  {} {}\n", output::paint(Tone::Accent, "hint:"), shown(hint)));
     }
     // Nobody is left to hear that stderr is gone.
