@@ -59,7 +59,8 @@ pub struct Config {
     /// be read on the way.
     #[serde(default)]
     pub allow_plaintext: bool,
-    /// PEM file of a private certificate authority, trusted besides the system's. Relative to this file.
+    /// PEM file of a private certificate authority, trusted besides the system's; TLS is required then, on loopback
+    /// too. Relative to this file.
     #[serde(default)]
     #[schemars(extend("format" = "path"))]
     pub tls_ca: Option<PathBuf>,
@@ -129,6 +130,8 @@ impl Config {
         let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
         let (protection, port) = match smtp.scheme() {
             "smtps" => (Protection::Implicit, 465),
+            // Who names an authority wants TLS, on loopback too.
+            "smtp" if self.tls_ca.is_some() => (Protection::StartTls, 587),
             "smtp" if loopback => (Protection::Plain, 25),
             "smtp" if self.allow_plaintext => (Protection::Plain, 587),
             "smtp" => (Protection::StartTls, 587),
