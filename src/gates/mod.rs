@@ -180,7 +180,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(code::leftover_debug::LeftoverDebug),
         later(&not_built::CODE_SECRETS),
         // delivery
-        later(&not_built::DELIVERY_PIPELINE),
+        Box::new(delivery::pipeline::CiPipeline),
         later(&not_built::DELIVERY_ROLLBACK),
         later(&not_built::DELIVERY_STAGING),
         later(&not_built::DELIVERY_ENV_CONFIG),

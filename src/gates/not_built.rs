@@ -108,23 +108,6 @@ pub static CODE_SECRETS: About = About {
     fix: "revoke the secret at its provider first, then move it to a vault or the environment",
 };
 
-pub static DELIVERY_PIPELINE: About = About {
-    id: "delivery.pipeline",
-    section: Section::Delivery,
-    class: Class::B,
-    line: "CI pipeline set up (build -> test -> deploy)",
-    min_tier: Tier::E2,
-    attestable: false,
-    stage: Stage::Static,
-    lock: Lock::Fs,
-    needs: &[],
-    timeout: STATIC,
-    skipped_for: &[],
-    reads: "CI files",
-    decides: "deploy needs tests",
-    fix: "add needs",
-};
-
 pub static DELIVERY_ROLLBACK: About = About {
     id: "delivery.rollback",
     section: Section::Delivery,

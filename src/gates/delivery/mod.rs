@@ -2,6 +2,11 @@
 
 pub mod naming;
 pub mod pipeline;
+
+pub mod ci_commands;
+pub mod ci_github;
+pub mod ci_gitlab;
+pub mod ci_model;
 mod refs;
 
 use serde::{Deserialize, Serialize};
