@@ -1,6 +1,12 @@
 //! (rules, series, previous state, now) → transitions and messages. Pure but for `engine.rs`.
 
+pub mod detect;
 pub mod engine;
+pub mod gotmpl;
+pub mod inhibit;
+pub mod route;
+pub mod silence;
+pub mod state;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,3 @@
+//! Detectors that are not an expression: pure statistics over counts and times.
+
+pub mod spike;
