@@ -3,8 +3,11 @@
 pub mod detect;
 pub mod engine;
 pub mod gotmpl;
+pub mod group;
 pub mod inhibit;
+pub mod measure;
 pub mod route;
+pub mod rulefile;
 pub mod silence;
 pub mod state;
 
