@@ -6,6 +6,7 @@ pub mod gotmpl;
 pub mod group;
 pub mod inhibit;
 pub mod measure;
+pub mod pack;
 pub mod route;
 pub mod rulefile;
 pub mod silence;
