@@ -2,10 +2,12 @@
 
 pub mod detect;
 pub mod engine;
+pub mod evaluate;
 pub mod gotmpl;
 pub mod group;
 pub mod inhibit;
 pub mod measure;
+pub mod message;
 pub mod pack;
 pub mod route;
 pub mod rulefile;
