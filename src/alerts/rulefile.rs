@@ -97,7 +97,7 @@ pub struct AlertRule {
 #[serde(deny_unknown_fields)]
 struct RawFile {
     #[serde(default)]
-    groups: Vec<RawGroup>,
+    groups: Option<Vec<RawGroup>>,
 }
 
 #[derive(Deserialize)]
@@ -111,9 +111,10 @@ struct RawGroup {
     #[serde(default)]
     query_offset: Option<Spanned<String>>,
     #[serde(default)]
-    labels: BTreeMap<String, Spanned<String>>,
+    labels: Option<BTreeMap<String, Spanned<String>>>,
+    // Go reads an empty key as nothing, so `rules:` alone is legal.
     #[serde(default)]
-    rules: Vec<Spanned<RawRule>>,
+    rules: Option<Vec<Spanned<RawRule>>>,
 }
 
 #[derive(Deserialize)]
@@ -130,9 +131,9 @@ struct RawRule {
     #[serde(default)]
     keep_firing_for: Option<Spanned<String>>,
     #[serde(default)]
-    labels: BTreeMap<String, Spanned<String>>,
+    labels: Option<BTreeMap<String, Spanned<String>>>,
     #[serde(default)]
-    annotations: BTreeMap<String, Spanned<String>>,
+    annotations: Option<BTreeMap<String, Spanned<String>>>,
 }
 
 /// Reads and parses a file.
@@ -153,7 +154,7 @@ pub fn parse(file: &str, text: &str) -> Result<RuleFile, Vec<RuleProblem>> {
     // Strict booleans: `yes` and `on` are words in a label, not true.
     let options = serde_saphyr::options! { strict_booleans: true };
     let raw: RawFile = match text.trim().is_empty() {
-        true => RawFile { groups: Vec::new() },
+        true => RawFile { groups: None },
         false => serde_saphyr::from_str_with_options(text, options).map_err(|e| {
             let (line, column) = e.location().map_or((0, 0), |l| (l.line(), l.column()));
             vec![RuleProblem { file: file.into(), line, column, message: yaml_message(&e) }]
@@ -163,14 +164,14 @@ pub fn parse(file: &str, text: &str) -> Result<RuleFile, Vec<RuleProblem>> {
     let mut names = BTreeSet::new();
     let mut groups = Vec::new();
     let mut rules_left = RULES_MAX;
-    for group in raw.groups {
+    for group in raw.groups.unwrap_or_default() {
         if !names.insert(group.name.value.clone()) {
             reader.problem(&group.name, format!("group `{}` is there twice", group.name.value));
         }
         if group.name.value.is_empty() {
             reader.problem(&group.name, "a group needs a name");
         }
-        rules_left = rules_left.saturating_sub(group.rules.len());
+        rules_left = rules_left.saturating_sub(group.rules.as_ref().map_or(0, Vec::len));
         if rules_left == 0 {
             reader.problem(&group.name, format!("more than {RULES_MAX} rules in one file"));
             break;
@@ -185,7 +186,11 @@ fn yaml_message(error: &serde_saphyr::Error) -> String {
     let text = error.to_string();
     let first = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("not valid YAML");
     let first = first.trim_start_matches("error: ");
-    // `… at line 3, column 5` repeats what stands before the message.
+    // The place is told apart from the message.
+    let first = match first.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {
+        Some((place, message)) if place.starts_with(|c: char| c.is_ascii_digit()) => message,
+        _ => first,
+    };
     first.split(" at line ").next().unwrap_or(first).trim().to_string()
 }
 
@@ -219,13 +224,13 @@ impl Reader<'_> {
         }
         let offset = self.duration(raw.query_offset.as_ref(), "query_offset").unwrap_or_default();
         let mut labels = BTreeMap::new();
-        for (name, value) in &raw.labels {
+        for (name, value) in raw.labels.iter().flatten() {
             self.label_name(name, value, true);
             labels.insert(name.clone(), value.value.clone());
         }
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         let mut rules = Vec::new();
-        for rule in raw.rules {
+        for rule in raw.rules.unwrap_or_default() {
             if let Some(mut rule) = self.rule(rule) {
                 let id = format!("{}/{}", raw.name.value, rule.name);
                 let nth = seen.entry(id.clone()).or_default();
@@ -283,19 +288,19 @@ impl Reader<'_> {
                     self.problem(at, format!("`{key}` belongs to an alert, not to a recording rule"));
                 }
             }
-            if let Some(at) = raw.value.annotations.values().next() {
+            if let Some(at) = raw.value.annotations.iter().flatten().map(|(_, at)| at).next() {
                 self.problem(at, "`annotations` belong to an alert, not to a recording rule");
             }
         }
         let wait = self.duration(raw.value.wait.as_ref(), "for").unwrap_or_default();
         let keep_firing = self.duration(raw.value.keep_firing_for.as_ref(), "keep_firing_for").unwrap_or_default();
         let mut labels = BTreeMap::new();
-        for (label, value) in &raw.value.labels {
+        for (label, value) in raw.value.labels.iter().flatten() {
             self.label_name(label, value, alert);
             labels.insert(label.clone(), if alert { self.template(value) } else { Template::literal(&value.value) });
         }
         let mut annotations = BTreeMap::new();
-        for (annotation, value) in &raw.value.annotations {
+        for (annotation, value) in raw.value.annotations.iter().flatten() {
             annotations.insert(annotation.clone(), self.template(value));
         }
         let expr = expr?;
@@ -481,6 +486,7 @@ groups:
             file.warnings[0]
         );
         assert!(parse("empty.yml", "").unwrap().groups.is_empty());
+        assert!(parse("bare.yml", "groups:\n- name: a\n  labels:\n  rules:\n").unwrap().groups[0].rules.is_empty());
     }
 
     #[test]

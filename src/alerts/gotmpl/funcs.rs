@@ -404,7 +404,7 @@ fn printf(format: &str, args: &[Value]) -> Result<String, Stop> {
         while let Some(f) = chars.next_if(|c| "-+ #0".contains(*c)) {
             flags.push(f);
         }
-        let mut digits = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| {
+        let digits = |chars: &mut std::iter::Peekable<std::str::Chars<'_>>| {
             let mut n = String::new();
             while let Some(d) = chars.next_if(char::is_ascii_digit) {
                 n.push(d);

@@ -408,7 +408,7 @@ impl Parser {
         let mut at = 0;
         while let Some(token) = tokens.get(at) {
             at += 1;
-            let mut path = |at: &mut usize| match tokens.get(*at) {
+            let path = |at: &mut usize| match tokens.get(*at) {
                 Some(Token::Field { path, glued: true }) => {
                     *at += 1;
                     path.clone()

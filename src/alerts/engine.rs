@@ -1,1 +1,0 @@
-//! Reads, evaluates, records transitions and notifications together. The only impure file of this room.
