@@ -191,7 +191,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         later(&not_built::SECURITY_EXPOSURE),
         later(&not_built::SECURITY_INJECTION),
         later(&not_built::SECURITY_RATE_LIMIT),
-        later(&not_built::SECURITY_HEADERS),
+        Box::new(security::headers::Headers),
         // performance
         Box::new(performance::load::Load),
         later(&not_built::PERFORMANCE_CONCURRENCY),

@@ -250,23 +250,6 @@ pub static SECURITY_RATE_LIMIT: About = About {
     fix: "add a limiter keyed on account and client address with a shared store",
 };
 
-pub static SECURITY_HEADERS: About = About {
-    id: "security.headers",
-    section: Section::Security,
-    class: Class::B,
-    line: "security headers enabled (helmet, CORS, etc.)",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[Profile::Worker],
-    reads: "the target",
-    decides: "score",
-    fix: "add headers",
-};
-
 pub static PERFORMANCE_CONCURRENCY: About = About {
     id: "performance.concurrency",
     section: Section::Performance,

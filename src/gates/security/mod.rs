@@ -2,6 +2,7 @@
 
 pub mod exposure;
 pub mod headers;
+mod web;
 
 use serde::{Deserialize, Serialize};
 
