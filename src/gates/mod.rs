@@ -188,7 +188,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         // security
         later(&not_built::SECURITY_AUTH),
         later(&not_built::SECURITY_AUTHZ),
-        later(&not_built::SECURITY_EXPOSURE),
+        Box::new(security::exposure::Exposure),
         later(&not_built::SECURITY_INJECTION),
         later(&not_built::SECURITY_RATE_LIMIT),
         Box::new(security::headers::Headers),

@@ -193,23 +193,6 @@ pub static SECURITY_AUTHZ: About = About {
     fix: "filter by owner in the query and check the role on the route",
 };
 
-pub static SECURITY_EXPOSURE: About = About {
-    id: "security.exposure",
-    section: Section::Security,
-    class: Class::A,
-    line: "no publicly exposed sensitive endpoints (/admin, /debug)",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[Profile::Worker],
-    reads: "the target",
-    decides: "nothing sensitive answers",
-    fix: "deny it at the edge",
-};
-
 pub static SECURITY_INJECTION: About = About {
     id: "security.injection",
     section: Section::Security,

@@ -1,0 +1,75 @@
+//! What "not found" looks like here: asked before anything else, because many sites answer 200 to everything.
+
+use serde_json::{Value, json};
+use url::Url;
+
+use crate::gates::security::web;
+use crate::net::safety::Prober;
+use crate::net::{NetError, Request, Response};
+
+/// Above this two answers are the same page.
+const SAME: f64 = 0.9;
+/// Below this the same path gave two different pages.
+const STABLE: f64 = 0.5;
+
+/// Answers to paths that cannot exist: plain, with an extension, nested.
+pub(super) struct NotFound {
+    shapes: Vec<(String, Response)>,
+}
+
+/// Why nothing can be concluded.
+pub(super) enum Uncertain {
+    Net(NetError),
+    /// The same unknown path is answered differently each time.
+    Unstable(String),
+}
+
+/// Asks the three paths, the first one twice.
+pub(super) async fn calibrate(prober: &Prober, base: &Url, canary: &str) -> Result<NotFound, Uncertain> {
+    let paths = [
+        format!("/{canary}-a7q2"),
+        format!("/{canary}-k3x9.txt"),
+        format!("/{canary}-p5/{canary}-m8/{canary}-z1"),
+        format!("/{canary}-a7q2"),
+    ];
+    let mut shapes = Vec::new();
+    for path in paths {
+        let response = get(prober, base, &path).await.map_err(Uncertain::Net)?;
+        shapes.push((path, response));
+    }
+    let (_, again) = shapes.remove(3);
+    let (path, first) = &shapes[0];
+    let same_page = web::similarity(&first.text(), &again.text()) >= STABLE;
+    if first.status != again.status || (first.status == 200 && !same_page) {
+        let what = format!("{path} is answered {} and then {}, differently each time", first.status, again.status);
+        return Err(Uncertain::Unstable(what));
+    }
+    Ok(NotFound { shapes })
+}
+
+/// One GET, of which the first 64 KiB are read.
+pub(super) async fn get(prober: &Prober, base: &Url, path: &str) -> Result<Response, NetError> {
+    let url = base.join(path).map_err(|e| NetError::Protocol(e.to_string()))?;
+    let request = Request { body_bytes_limit: super::BODY_BYTES_MAX, truncate: true, ..Request::get(url) };
+    prober.send(request.header("accept", "*/*")).await
+}
+
+impl NotFound {
+    /// Unknown paths are answered 200.
+    pub(super) fn is_soft(&self) -> bool {
+        self.shapes.iter().any(|(_, r)| r.status == 200)
+    }
+    /// Everything asks for a login first.
+    pub(super) fn is_closed(&self) -> bool {
+        self.shapes.iter().all(|(_, r)| matches!(r.status, 401 | 403))
+    }
+    /// Is this the page that unknown paths get?
+    pub(super) fn is_like(&self, response: &Response) -> bool {
+        let soft = self.shapes.iter().filter(|(_, r)| r.status == response.status);
+        soft.into_iter().any(|(_, r)| web::similarity(&r.text(), &response.text()) >= SAME)
+    }
+    pub(super) fn record(&self) -> Value {
+        let one = |(path, r): &(String, Response)| json!({ "path": path, "status": r.status, "bytes": r.body.len(), "type": web::media_type(r), "title": web::heading(&r.text()) });
+        self.shapes.iter().map(one).collect()
+    }
+}
