@@ -215,8 +215,8 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         later(&not_built::INFRASTRUCTURE_AUTOSCALING),
         Box::new(infrastructure::env_encrypted::EnvEncrypted),
         // release
-        later(&not_built::RELEASE_CHANGELOG),
-        later(&not_built::RELEASE_ANNOUNCEMENT),
+        Box::new(release::changelog::Changelog),
+        Box::new(release::announcement::Announcement),
         later(&not_built::RELEASE_POST_DEPLOY),
         later(&not_built::RELEASE_QA),
         later(&not_built::RELEASE_FALLBACK_UI),

@@ -522,40 +522,6 @@ pub static INFRASTRUCTURE_AUTOSCALING: About = About {
     fix: "add an autoscaler with at least two replicas and set resource requests",
 };
 
-pub static RELEASE_CHANGELOG: About = About {
-    id: "release.changelog",
-    section: Section::Release,
-    class: Class::B,
-    line: "changelog written (CHANGELOG.md)",
-    min_tier: Tier::E1,
-    attestable: false,
-    stage: Stage::Static,
-    lock: Lock::Fs,
-    needs: &[],
-    timeout: STATIC,
-    skipped_for: &[],
-    reads: "CHANGELOG",
-    decides: "entry present",
-    fix: "write it",
-};
-
-pub static RELEASE_ANNOUNCEMENT: About = About {
-    id: "release.announcement",
-    section: Section::Release,
-    class: Class::B,
-    line: "release announcement sent to relevant teams",
-    min_tier: Tier::E3,
-    attestable: true,
-    stage: Stage::Human,
-    lock: Lock::None,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[],
-    reads: "receipts",
-    decides: "delivered",
-    fix: "announce",
-};
-
 pub static RELEASE_POST_DEPLOY: About = About {
     id: "release.post_deploy",
     section: Section::Release,
