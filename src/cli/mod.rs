@@ -11,6 +11,7 @@ pub mod output;
 pub mod check;
 mod completions;
 mod config;
+mod load;
 mod query;
 
 use std::panic::AssertUnwindSafe;
@@ -91,6 +92,8 @@ pub enum Command {
     Check(check::Args),
     /// Check, show and explain the configuration
     Config(config::Args),
+    /// Load a URL and measure it: loopback, or a target with load = true
+    Load(load::Args),
     /// Ask the stored samples in PromQL, at one time or over a range
     Query(query::Args),
     /// Print the completion script of a shell
@@ -102,6 +105,7 @@ impl Command {
         match self {
             Command::Check(args) => check::run(args, global).await,
             Command::Config(args) => config::run(args, global).await,
+            Command::Load(args) => load::run(args, global).await,
             Command::Query(args) => query::run(args, global).await,
             Command::Completions(args) => completions::run(args, global).await,
         }
@@ -109,7 +113,7 @@ impl Command {
 
     /// On Ctrl-C these tidy up after themselves when `shutdown` is cancelled; a second Ctrl-C ends them at once.
     fn drains(&self) -> bool {
-        matches!(self, Command::Check(_))
+        matches!(self, Command::Check(_) | Command::Load(_))
     }
 
     /// Logs at `info` without `-v`: long-running commands, whose log is what an operator reads.

@@ -48,7 +48,7 @@ const POINTS_WANTED: u128 = 120;
 const STEP_MIN: Duration = Duration::from_secs(15);
 /// Rows of a table; the rest is counted. JSON has them all.
 const ROWS_MAX: usize = 200;
-/// Columns of a sparkline; braille holds two points in each.
+/// Columns of a sparkline.
 const SPARK_COLUMNS: usize = 40;
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-pub use report::{GeneratorHealth, Latency, Report, Second};
+pub use report::{ACHIEVED_MIN, GeneratorHealth, Latency, Report, Second};
 pub use schedule::Schedule;
 
 /// One kind of request of the mix. All targets share scheme, host and port with [`Plan::base`].
@@ -128,6 +128,7 @@ pub async fn run(
     cancel: CancellationToken,
 ) -> Result<Report, LoadError> {
     check(&plan)?;
+    allow_descriptors(plan.connections);
     let plan = Arc::new(plan);
     let endpoint = Arc::new(connection::Endpoint::resolve(&plan.base).await?);
     endpoint.connect().await.map_err(|e| LoadError::Unreachable(endpoint.authority(), e.to_string()))?;
@@ -187,6 +188,24 @@ pub async fn run(
     }
     let cpu = cpu::own().zip(cpu_before).map(|(after, before)| after.since(before));
     Ok(report::build(&plan, collected, started.elapsed(), cpu, stopped))
+}
+
+/// Sockets besides the connections: runtimes, files, whatever else the process has open.
+const DESCRIPTORS_SPARE: u64 = 256;
+
+/// Raises the soft limit of open descriptors, as far as the hard one goes, so that a thousand connections need no
+/// `ulimit -n`. What still fails then shows as errors of class `connect`.
+fn allow_descriptors(connections: u32) {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let wanted = u64::from(connections) + DESCRIPTORS_SPARE;
+        let limit = getrlimit(Resource::Nofile);
+        if limit.current.is_some_and(|now| now < wanted) {
+            let current = Some(limit.maximum.map_or(wanted, |most| most.min(wanted)));
+            let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum: limit.maximum });
+        }
+    }
 }
 
 fn check(plan: &Plan) -> Result<(), LoadError> {

@@ -143,7 +143,9 @@ pub fn build(plan: &Plan, tallies: Vec<Tally>, took: Duration, cpu: Option<Cpu>,
             errors.insert(class.into(), n);
         }
     }
-    let measured = took.saturating_sub(plan.ramp).min(plan.hold).as_secs_f64();
+    // A run that was not stopped held for the whole hold, also when the last answer came before its end.
+    let held = if stopped.is_none() { plan.hold } else { took.saturating_sub(plan.ramp).min(plan.hold) };
+    let measured = held.as_secs_f64();
     let answered: u64 = by_status.values().sum();
     let achieved_rate = if measured > 0.0 { answered as f64 / measured } else { 0.0 };
     let target_rate = match plan.model {
