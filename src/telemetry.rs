@@ -1,4 +1,6 @@
-//! Tracing setup: logs to stderr, human or JSON, secrets redacted. hypercare's own counters live with the daemon.
+//! Tracing setup: logs to stderr, human or JSON, secrets redacted. hypercare's own counters are in `own.rs`.
+
+pub mod own;
 
 use std::io;
 

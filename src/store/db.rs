@@ -96,6 +96,17 @@ impl Db {
         })
     }
 
+    /// Answers when everything queued before has run and the connection still speaks.
+    pub(super) async fn ping(&self) -> Result<(), StoreError> {
+        let speak = self.writer.inspect(|c| {
+            Box::pin(async move {
+                sqlx::query("SELECT 1").execute(c).await?;
+                Ok(())
+            })
+        });
+        speak.await.map_err(|e| e.in_file(&self.path))
+    }
+
     /// Changes whenever anybody, this process or another, commits to the file.
     pub(super) async fn revision(&self) -> Result<u64, StoreError> {
         let others: i64 = self
