@@ -24,6 +24,7 @@ mod risks;
 mod scorecard;
 mod signals;
 mod slo;
+pub mod status;
 mod verdict;
 
 #[cfg(test)]
