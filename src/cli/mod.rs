@@ -8,10 +8,12 @@
 pub mod exit;
 pub mod output;
 
+mod channel;
 pub mod check;
 mod completions;
 mod config;
 mod load;
+mod outbox;
 mod query;
 
 use std::panic::AssertUnwindSafe;
@@ -88,6 +90,8 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// List, test and confirm the ways to reach people
+    Channel(channel::Args),
     /// Run the gates once: the checklist, READY TO GO LIVE, and a decision
     Check(check::Args),
     /// Check, show and explain the configuration
@@ -96,6 +100,8 @@ pub enum Command {
     Load(load::Args),
     /// Ask the stored samples in PromQL, at one time or over a range
     Query(query::Args),
+    /// What was sent, what waits, what was given up
+    Outbox(outbox::Args),
     /// Print the completion script of a shell
     Completions(completions::Args),
 }
@@ -103,10 +109,12 @@ pub enum Command {
 impl Command {
     async fn run(self, global: &Global) -> anyhow::Result<Exit> {
         match self {
+            Command::Channel(args) => channel::run(args, global).await,
             Command::Check(args) => check::run(args, global).await,
             Command::Config(args) => config::run(args, global).await,
             Command::Load(args) => load::run(args, global).await,
             Command::Query(args) => query::run(args, global).await,
+            Command::Outbox(args) => outbox::run(args, global).await,
             Command::Completions(args) => completions::run(args, global).await,
         }
     }
