@@ -9,6 +9,7 @@ mod cross;
 pub mod dom;
 pub mod expand;
 pub mod explain;
+mod setup;
 
 use std::collections::BTreeMap;
 use std::fmt;

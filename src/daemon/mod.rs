@@ -1,8 +1,25 @@
-//! Lifecycle only: the tasks that poll, evaluate, dispatch, tick, report and stay alive.
+//! Lifecycle only: the tasks that poll, evaluate, dispatch, tick, report and stay alive. `tasks.rs` is the full list;
+//! `launches.rs` holds the moves that people ask for and `lifecycle.rs` those that time brings.
+//!
+//! Nothing here measures, decides a verdict or formats: it calls the rooms that do.
+
+pub mod feedback;
+pub mod gating;
+pub mod launches;
+pub mod lifecycle;
+pub mod liveness;
+pub mod poll;
+pub mod tasks;
+pub mod tell;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::service::ServiceConfig;
 use crate::domain::units::Span;
+use crate::{alerts, gates, notify, report, sources};
 
 /// `[launch.SERVICE]`: how a service's launch is watched and told.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
@@ -65,4 +82,48 @@ pub enum ReportFormat {
     Md,
     Json,
     Pdf,
+}
+
+/// An objective and whose it is; of every service when it names none.
+#[derive(Debug, Clone)]
+pub struct ServiceObjective {
+    pub service: Option<String>,
+    pub objective: report::Objective,
+}
+
+/// Everything the daemon was configured with: each room's own slice, validated, references to files made absolute.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    pub services: BTreeMap<String, ServiceConfig>,
+    pub launches: BTreeMap<String, LaunchConfig>,
+    pub gates: gates::Config,
+    pub metrics: BTreeMap<String, sources::metric::Config>,
+    pub feedback: BTreeMap<String, sources::feedback::Config>,
+    pub objectives: Vec<ServiceObjective>,
+    pub alerts: alerts::Config,
+    pub rule_files: Vec<PathBuf>,
+    pub routes: Vec<alerts::RouteConfig>,
+    pub channels: BTreeMap<String, notify::channel::Config>,
+    pub retention: Span,
+    /// How people reach the launch room, for links in messages.
+    pub external_url: String,
+    pub config_hash: String,
+    /// Each gate run keeps its request ledger in a folder here.
+    pub run_dir: PathBuf,
+    /// The command that runs code named in the repository was given `--allow-exec`.
+    pub allow_exec: bool,
+}
+
+impl Setup {
+    /// The launch settings of a service; defaults when the configuration has none.
+    pub fn launch_config(&self, service: &str) -> LaunchConfig {
+        self.launches.get(service).cloned().unwrap_or_default()
+    }
+
+    /// The service that a source belongs to when it names none: the only one there is.
+    pub fn only_service(&self) -> Option<String> {
+        let mut names = self.services.keys();
+        let first = names.next()?;
+        names.next().is_none().then(|| first.clone())
+    }
 }

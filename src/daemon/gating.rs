@@ -1,0 +1,60 @@
+//! Runs the gates for a launch and keeps what they saw: run and evidence go into the ledger in one transaction.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Setup;
+use crate::domain::verdict::GateRun;
+use crate::gates::context::{AnnouncementReceipt, Receipts};
+use crate::gates::{GateInputs, Options, RunError, run_gates};
+use crate::net::Client;
+use crate::store::{Store, StoreError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum GatingError {
+    #[error("no service {0} in the configuration")]
+    NoService(String),
+    #[error(transparent)]
+    Gates(#[from] RunError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One whole run for `service`, stored. Cancelling `stop` ends it within a second with what it has.
+pub async fn run(store: &Store, setup: &Setup, service: &str, stop: CancellationToken) -> Result<GateRun, GatingError> {
+    let service_config = setup.services.get(service).ok_or_else(|| GatingError::NoService(service.into()))?.clone();
+    let inputs = GateInputs {
+        service: service.to_string(),
+        service_config,
+        config: setup.gates.clone(),
+        repo: None,
+        url: None,
+        channels: setup.channels.keys().cloned().collect(),
+        receipts: receipts(store, service).await?,
+        runs_dir: setup.run_dir.clone(),
+        client: Client::new(),
+        clock: store.clock.clone(),
+        options: Options { allow_exec: setup.allow_exec, ..Options::default() },
+        progress: Arc::new(|gate, what| tracing::debug!(gate, what, "gate")),
+        stop,
+    };
+    let checked = run_gates(inputs).await?;
+    store.state.save_gate_run(&checked.run, &checked.evidence).await?;
+    Ok(checked.run)
+}
+
+/// What only the store knows and gates ask for.
+pub async fn receipts(store: &Store, service: &str) -> Result<Receipts, StoreError> {
+    let announcements = store.state.announcements(service).await?;
+    let receipt = |a: crate::store::state::gates::Announcement| AnnouncementReceipt {
+        version: a.version,
+        commit: a.commit,
+        channel: a.channel,
+        at: a.at,
+        state: a.state,
+        remote_id: a.remote_id,
+        acked_by: a.acked_by,
+    };
+    Ok(Receipts { announcements: announcements.into_iter().map(receipt).collect() })
+}
