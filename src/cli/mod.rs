@@ -8,13 +8,16 @@
 pub mod exit;
 pub mod output;
 
-mod channel;
+mod audit;
 pub mod check;
 mod completions;
 mod config;
+mod demo;
+mod launch;
 mod load;
-mod outbox;
 mod query;
+mod run;
+mod status;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -90,18 +93,38 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List, test and confirm the ways to reach people
-    Channel(channel::Args),
     /// Run the gates once: the checklist, READY TO GO LIVE, and a decision
     Check(check::Args),
+    /// See the whole job in about three minutes: a tea shop goes live, breaks, is mended, is told about
+    Demo(demo::Args),
+    /// Watch: gates, go-live, metrics, rules, messages, report
+    Run(run::Args),
+    /// Go live: refused while NO-GO, unless every blocker is waived
+    Go(launch::GoArgs),
+    /// Decide against going live
+    NoGo(launch::MoveArgs),
+    /// Note that the release was rolled back; the recovery is watched and a postmortem written
+    Rollback(launch::MoveArgs),
+    /// End a launch without a report
+    Abort(launch::MoveArgs),
+    /// End the window now and write the report
+    Close(launch::MoveArgs),
+    /// Lengthen the window
+    Extend(launch::ExtendArgs),
+    /// Note a stage of the roll-out: 1%, 10%, 50%, 100%
+    Stage(launch::StageArgs),
+    /// Leave a marker on charts and timeline
+    Mark(launch::MarkArgs),
+    /// Where is the launch, are we well, what burns
+    Status(status::Args),
+    /// Who did what; `audit verify` recomputes the chain
+    Audit(audit::Args),
     /// Check, show and explain the configuration
     Config(config::Args),
     /// Load a URL and measure it: loopback, or a target with load = true
     Load(load::Args),
     /// Ask the stored samples in PromQL, at one time or over a range
     Query(query::Args),
-    /// What was sent, what waits, what was given up
-    Outbox(outbox::Args),
     /// Print the completion script of a shell
     Completions(completions::Args),
 }
@@ -109,24 +132,34 @@ pub enum Command {
 impl Command {
     async fn run(self, global: &Global) -> anyhow::Result<Exit> {
         match self {
-            Command::Channel(args) => channel::run(args, global).await,
             Command::Check(args) => check::run(args, global).await,
+            Command::Demo(args) => demo::run(args, global).await,
+            Command::Run(args) => run::run(args, global).await,
+            Command::Go(args) => launch::go(args, global).await,
+            Command::NoGo(args) => launch::no_go(args, global).await,
+            Command::Rollback(args) => launch::rollback(args, global).await,
+            Command::Abort(args) => launch::abort(args, global).await,
+            Command::Close(args) => launch::close(args, global).await,
+            Command::Extend(args) => launch::extend(args, global).await,
+            Command::Stage(args) => launch::stage(args, global).await,
+            Command::Mark(args) => launch::mark(args, global).await,
+            Command::Status(args) => status::run(args, global).await,
+            Command::Audit(args) => audit::run(args, global).await,
             Command::Config(args) => config::run(args, global).await,
             Command::Load(args) => load::run(args, global).await,
             Command::Query(args) => query::run(args, global).await,
-            Command::Outbox(args) => outbox::run(args, global).await,
             Command::Completions(args) => completions::run(args, global).await,
         }
     }
 
     /// On Ctrl-C these tidy up after themselves when `shutdown` is cancelled; a second Ctrl-C ends them at once.
     fn drains(&self) -> bool {
-        matches!(self, Command::Check(_) | Command::Load(_))
+        matches!(self, Command::Check(_) | Command::Demo(_) | Command::Load(_) | Command::Run(_))
     }
 
     /// Logs at `info` without `-v`: long-running commands, whose log is what an operator reads.
     fn narrates(&self) -> bool {
-        false
+        matches!(self, Command::Run(_))
     }
 }
 
