@@ -1,0 +1,114 @@
+//! The shop's repository, made on the spot with git: sources with one forgotten `console.log`, tests with a coverage
+//! report, a pipeline, an encrypted production environment, a changelog and a tag. The gates read it like any other.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+pub const VERSION: &str = "1.4.0";
+
+const CART: &str = "import { applyCoupon } from './coupon.js';\n\nexport function total(items, coupon) {\n  const sum = items.reduce((cents, item) => cents + item.priceCents * item.count, 0);\n  return applyCoupon(sum, coupon);\n}\n";
+const COUPON_FORGOTTEN: &str = "export function applyCoupon(cents, coupon) {\n  if (!coupon) return cents;\n  console.log('coupon', coupon);\n  return Math.round(cents * (1 - coupon.percent / 100));\n}\n";
+const COUPON: &str = "export function applyCoupon(cents, coupon) {\n  if (!coupon) return cents;\n  return Math.round(cents * (1 - coupon.percent / 100));\n}\n";
+const TEST: &str = "import assert from 'node:assert';\nimport test from 'node:test';\nimport { total } from '../src/cart.js';\n\ntest('a coupon lowers the total', () => {\n  assert.equal(total([{ priceCents: 1000, count: 2 }], { percent: 10 }), 1800);\n});\n";
+const PACKAGE: &str = "{\n  \"name\": \"tea-shop\",\n  \"version\": \"1.4.0\",\n  \"type\": \"module\",\n  \"scripts\": { \"test\": \"c8 --reporter=lcov node --test\", \"build\": \"node build.js\" }\n}\n";
+const PIPELINE: &str = "name: pipeline\non:\n  push:\n    branches: [main]\n    tags: ['v*']\n  pull_request:\njobs:\n  build:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683\n      - run: npm ci\n      - run: npm run build\n  test:\n    needs: [build]\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683\n      - run: npm ci\n      - run: npm test\n  deploy:\n    needs: [test]\n    if: startsWith(github.ref, 'refs/tags/v')\n    environment: production\n    runs-on: ubuntu-latest\n    permissions: { contents: read }\n    steps:\n      - run: ./deploy.sh\n";
+const ROLLBACK: &str = "# Rollback\n\nTrigger: error ratio above 5 % for 5 minutes. Owner: the on-call engineer. Takes about one minute.\n\n1. `./deploy.sh v1.3.2`\n2. Watch `/version` until it says 1.3.2.\n\nData: no migration in 1.4.0, nothing to undo.\n";
+
+/// The coverage report `c8` wrote for the sources above: every line hit once the forgotten line is gone.
+fn lcov(coupon_lines: u32) -> String {
+    let record = |file: &str, lines: u32| {
+        let hits: String = (1..=lines).map(|n| format!("DA:{n},1\n")).collect();
+        format!("SF:src/{file}\n{hits}LF:{lines}\nLH:{lines}\nend_of_record\n")
+    };
+    format!("{}{}", record("cart.js", 6), record("coupon.js", coupon_lines))
+}
+
+pub struct Repository {
+    pub root: PathBuf,
+}
+
+impl Repository {
+    /// Writes and commits the shop as a hurried team leaves it. `today` dates the changelog.
+    pub fn create(root: &Path, today: &str) -> anyhow::Result<Repository> {
+        let repo = Repository { root: root.to_path_buf() };
+        std::fs::create_dir_all(root)?;
+        let changelog = format!(
+            "# Changelog\n\nAll notable changes to the tea shop. Keep a Changelog 1.1, SemVer 2.0.0.\n\n## [1.4.0] - {today}\n\n### Added\n\n- Coupons at checkout.\n\n### Fixed\n\n- Prices with a comma no longer round down.\n\n## [1.3.2] - 2026-09-30\n\n### Fixed\n\n- Order confirmation names the delivery day.\n"
+        );
+        repo.git(&["init", "--quiet", "--initial-branch=main"])?;
+        for (path, text) in [
+            ("package.json", PACKAGE),
+            ("src/cart.js", CART),
+            ("src/coupon.js", COUPON_FORGOTTEN),
+            ("test/cart.test.js", TEST),
+            (".github/workflows/pipeline.yml", PIPELINE),
+            (".env.example", "PAYMENT_URL=\nPAYMENT_KEY=\n"),
+            (".env.production", ENV_PRODUCTION),
+            (".gitignore", "node_modules\ncoverage\n.env\n"),
+            ("ROLLBACK.md", ROLLBACK),
+            ("CHANGELOG.md", &changelog),
+        ] {
+            repo.write(path, text)?;
+        }
+        repo.git(&["add", "--all"])?;
+        repo.commit("Release 1.4.0")?;
+        repo.write("coverage/lcov.info", &lcov(5))?;
+        repo.git(&["tag", "--annotate", "v1.4.0", "--message", "v1.4.0"])?;
+        Ok(repo)
+    }
+
+    /// The fix: the forgotten line goes, the tag moves to the commit that will be released.
+    pub fn mend(&self) -> anyhow::Result<()> {
+        self.write("src/coupon.js", COUPON)?;
+        self.git(&["add", "--all"])?;
+        self.commit("Remove a forgotten console.log")?;
+        self.write("coverage/lcov.info", &lcov(4))?;
+        self.move_tag()
+    }
+
+    /// The tag follows the commit that will be released; nothing was published yet.
+    pub fn move_tag(&self) -> anyhow::Result<()> {
+        self.git(&["tag", "--delete", "v1.4.0"])?;
+        self.git(&["tag", "--annotate", "v1.4.0", "--message", "v1.4.0"]).map(drop)
+    }
+
+    pub fn head(&self) -> anyhow::Result<String> {
+        self.git(&["rev-parse", "HEAD"]).map(|t| t.trim().to_string())
+    }
+
+    /// Commits everything in the work tree (waivers, for instance).
+    pub fn commit_all(&self, message: &str) -> anyhow::Result<()> {
+        self.git(&["add", "--all"])?;
+        self.commit(message)
+    }
+
+    fn commit(&self, message: &str) -> anyhow::Result<()> {
+        self.git(&["commit", "--quiet", "--message", message]).map(drop)
+    }
+
+    fn write(&self, path: &str, text: &str) -> anyhow::Result<()> {
+        let full = self.root.join(path);
+        std::fs::create_dir_all(full.parent().unwrap_or(&self.root))?;
+        std::fs::write(&full, text).with_context(|| format!("writing {}", full.display()))
+    }
+
+    fn git(&self, args: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new("git")
+            .args(["-c", "user.name=Tea Shop", "-c", "user.email=team@tea.example", "-c", "commit.gpgSign=false"])
+            .args(["-c", "tag.gpgSign=false", "-c", "core.hooksPath=/dev/null", "-C"])
+            .arg(&self.root)
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .context("the demo makes a repository and needs git on PATH")?;
+        if !output.status.success() {
+            bail!("git {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+/// As `dotenvx encrypt` leaves it: values sealed for a public key, the private key elsewhere.
+const ENV_PRODUCTION: &str = "#/-------------------[DOTENV_PUBLIC_KEY]--------------------/\n#/            public-key encryption for .env files          /\n#/----------------------------------------------------------/\nDOTENV_PUBLIC_KEY_PRODUCTION=\"03f8b376234c4f2f0445f392a12e80f3a84b4b0d1e0c3df85c494e45812653c22a\"\nPAYMENT_URL=\"encrypted:BGf3X0D5pA9bJk1uQmZKzYp2o6nV8sCq7rTtW4eLxHhM1aRjN0iE5dUvB3wSyFgOaPzQc2KlI7mT9nXkV6bJ4hGfDsA1qWeRtYuIoPaSdFgHjKlZxCvBnM=\"\nPAYMENT_KEY=\"encrypted:BA1kLmZqWp0sXeDcRfVtGbYhNuJmIkOlPqAzWsXeDcRfVtGbYhNuJmIk9OlP0qAz1Ws2Xe3Dc4Rf5Vt6Gb7Yh8Nu9Jm0IkOlPqAzWsXeDcRfVtGbYhNu=\"\n";
