@@ -1,0 +1,6 @@
+//! The real binary against real servers: a breach is told once, acknowledged, resolved in its thread; a daemon that is
+//! killed at any moment loses no alert and repeats none under another name.
+
+mod alerting;
+mod checking;
+mod world;
