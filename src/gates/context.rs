@@ -9,6 +9,7 @@ use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::release::ReleaseId;
 use crate::domain::service::Profile;
 use crate::domain::verdict::{GateResult, Outcome};
+use crate::net::NetError;
 use crate::net::safety::{Guard, Intent, Prober, Target};
 
 /// One text or binary file of the repository, by its path with `/` relative to the repository's root.
@@ -166,5 +167,17 @@ pub async fn off_thread(work: impl FnOnce() -> Outcome + Send + 'static) -> Outc
         Ok(outcome) => outcome,
         Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
         Err(_) => Outcome::error("stopped", "the run was stopped before the gate had ended"),
+    }
+}
+
+/// What a gate answers when the target could not be asked. `refused` ends the run with exit code 4.
+pub fn not_asked(error: &NetError) -> Outcome {
+    match error {
+        NetError::Refused(why) => Outcome::error("refused", why.clone()),
+        NetError::Stopped(why) => Outcome::error("stopped", why.clone()),
+        NetError::Timeout(_) => {
+            Outcome::error("timeout", error.to_string()).hint("see whether the target still answers")
+        }
+        _ => Outcome::error("unreachable", error.to_string()).hint("start the target, or correct --url"),
     }
 }

@@ -220,7 +220,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         later(&not_built::RELEASE_POST_DEPLOY),
         later(&not_built::RELEASE_QA),
         later(&not_built::RELEASE_FALLBACK_UI),
-        later(&not_built::RELEASE_ENDPOINTS),
+        Box::new(release::endpoints::Endpoints),
     ]
 }
 

@@ -572,20 +572,3 @@ pub static RELEASE_FALLBACK_UI: About = About {
     decides: "a visible message with a way on, no blank page and no raw error",
     fix: "wrap the page in an error boundary with a retry",
 };
-
-pub static RELEASE_ENDPOINTS: About = About {
-    id: "release.endpoints",
-    section: Section::Release,
-    class: Class::B,
-    line: "/status, /health, /metrics, /version endpoints ready",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[],
-    reads: "the target",
-    decides: "ready",
-    fix: "expose them",
-};

@@ -4,6 +4,8 @@ pub mod announcement;
 pub mod changelog;
 pub mod endpoints;
 
+pub mod endpoint_answers;
+
 use serde::{Deserialize, Serialize};
 
 /// One table per gate.
