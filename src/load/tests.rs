@@ -71,6 +71,8 @@ async fn a_stalled_server_shows_in_the_corrected_figure_only() {
     assert!(report.latency_ms.p95 > 500.0, "{:?}", report.latency_ms);
     assert!(report.uncorrected_latency_ms.p95 < 500.0, "{:?}", report.uncorrected_latency_ms);
     assert_eq!(report.requests, 400);
+    let slowest = report.seconds.iter().map(|s| s.p95_ms).fold(0.0, f64::max);
+    assert!(slowest > 500.0 && report.p95_ms_thirds[0] > 500.0, "{:?} {:?}", report.seconds, report.p95_ms_thirds);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,7 +67,8 @@ pub struct Tally {
 
 impl Tally {
     fn new(seconds: usize) -> Tally {
-        let latency = Histogram::new(2).unwrap_or_else(|_| histogram());
+        // Two digits do for a second. Fixed bounds: a histogram that grows by itself does not when it saturates.
+        let latency = Histogram::new_with_bounds(1, LATENCY_US_MAX, 2).unwrap_or_else(|_| histogram());
         Tally {
             requests: 0,
             bytes: 0,
