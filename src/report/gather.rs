@@ -15,9 +15,8 @@ use crate::domain::gap::Gap;
 use crate::domain::incident::Incident;
 use crate::domain::launch::{Launch, LaunchEvent, LaunchState};
 use crate::domain::marker::Marker;
-use crate::domain::metric::{Labels, Matcher, NAME, SeriesReader};
+use crate::domain::metric::{Labels, SeriesReader};
 use crate::domain::notification::{MessageKind, OutboxState};
-use crate::domain::roles::Roles;
 use crate::domain::units::Span;
 use crate::domain::verdict::GateRun;
 use crate::promql::{self, Options, Value};
@@ -167,7 +166,7 @@ pub async fn gather(store: &Store, inputs: &Inputs) -> Result<Gathered, ReportEr
     let rate_window = signals::rate_window(chart_step.max(slot), inputs.interval);
 
     let baseline = state.baseline(&launch.id).await?;
-    let roles = roles(store, &inputs.service_config, chart_from, end).await?;
+    let roles = store.samples.roles(&inputs.service_config.roles, &service).await?;
     let ask = Ask { reader: &store.samples, options: options(rate_window) };
     let mut found = Vec::new();
     for signal in signals::signals(&service, &roles, rate_window) {
@@ -282,31 +281,6 @@ fn state_as_of(launch: &mut Launch, events: &[LaunchEvent]) {
             events.iter().rev().find_map(|e| e.to.filter(|s| !matches!(s, LaunchState::Closing | LaunchState::Closed)));
         launch.state = back.unwrap_or(launch.state);
     }
-}
-
-/// The roles of a service by what its metrics were in `[from, to]`.
-pub async fn roles(
-    store: &Store,
-    config: &crate::domain::service::ServiceConfig,
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<Roles, ReportError> {
-    let names: std::collections::BTreeSet<String> = store.samples.label_values(NAME).await?.into_iter().collect();
-    // Only the counters of requests are asked for their labels; resolving is sync, so they are read ahead.
-    let mut labels = std::collections::BTreeMap::new();
-    let asked = config.roles.get("http_requests").or(config.roles.get("requests"));
-    for name in names
-        .iter()
-        .filter(|n| asked.map_or(n.contains("request"), |a| crate::domain::roles::metric_name(a) == n.as_str()))
-    {
-        let series = store.samples.series(&[Matcher::equal(NAME, name)], from, to).await?;
-        let all: std::collections::BTreeSet<String> =
-            series.iter().flat_map(|l| l.iter().map(|(n, _)| n.to_string()).collect::<Vec<_>>()).collect();
-        labels.insert(name.clone(), all.into_iter().collect::<Vec<_>>());
-    }
-    Ok(Roles::resolve(&config.roles, &|name| names.contains(name), &|name| {
-        labels.get(name).cloned().unwrap_or_default()
-    }))
 }
 
 /// Distance of neighbouring points: the bucket they were made with.

@@ -40,8 +40,10 @@ use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::domain::clock::{SharedClock, Timestamp};
+use crate::domain::launch::Launch;
 use crate::domain::metric::SeriesReader;
 use crate::domain::service::ServiceConfig;
+use crate::report;
 use crate::store::{Samples, Store};
 
 pub use access::check_listen;
@@ -84,6 +86,9 @@ pub struct Parts {
     pub forms: BTreeMap<String, FormHandler>,
 }
 
+/// What the report of a launch depends on besides the database, as of an instant.
+pub type ReportInputs = Arc<dyn Fn(&Launch, Timestamp) -> report::Inputs + Send + Sync>;
+
 /// Everything the handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct App(Arc<Shared>);
@@ -93,7 +98,9 @@ pub struct Shared {
     pub(in crate::web) services: BTreeMap<String, ServiceConfig>,
     pub(in crate::web) ready: Arc<AtomicBool>,
     pub(in crate::web) forms: BTreeMap<String, FormHandler>,
+    pub(in crate::web) report_inputs: ReportInputs,
     pub(in crate::web) pages: page::Cache,
+    pub(in crate::web) verdicts: verdict::Cache,
     pub(in crate::web) changes: watch::Sender<u64>,
     pub(in crate::web) stopping: CancellationToken,
     external_host: Option<String>,
@@ -109,7 +116,20 @@ impl Deref for App {
 }
 
 impl App {
+    /// With report inputs made of the services alone: no objectives, the usual interval.
     pub fn new(parts: Parts) -> App {
+        let services = parts.services.clone();
+        App::with_report_inputs(
+            parts,
+            Arc::new(move |launch, as_of| {
+                let service = services.get(&launch.service).cloned().unwrap_or_default();
+                report::Inputs::new(launch.id.clone(), as_of, service)
+            }),
+        )
+    }
+
+    /// With the inputs of the report that the daemon will write: the verdict so far is then that report's.
+    pub fn with_report_inputs(parts: Parts, report_inputs: ReportInputs) -> App {
         let external = url::Url::parse(&parts.external_url).ok();
         App(Arc::new(Shared {
             started: parts.store.clock.monotonic(),
@@ -117,7 +137,9 @@ impl App {
             services: parts.services,
             ready: parts.ready,
             forms: parts.forms,
+            report_inputs,
             pages: page::Cache::default(),
+            verdicts: verdict::Cache::default(),
             changes: watch::Sender::new(0),
             stopping: CancellationToken::new(),
             external_host: external.and_then(|u| u.host_str().map(str::to_string)),

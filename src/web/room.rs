@@ -188,7 +188,17 @@ pub(super) async fn read(app: &App, wanted: Option<&str>) -> Result<Room, StoreE
     let tiles = signals::tiles(&app.store.samples, &roles, &frame).await;
     let data = data(newest, interval, now, launch);
     let verdict = match launch.filter(|l| l.live_at.is_some()) {
-        Some(launch) => verdict::burning(launch, &alerts, data.stale.then_some(data.text.as_str())),
+        Some(launch) => {
+            let now = verdict::burning(launch, &alerts, data.stale.then_some(data.text.as_str()));
+            match verdict::of_the_report(app, launch).await {
+                Ok(so_far) if launch.state.is_open() => verdict::graver(so_far, now),
+                Ok(so_far) => so_far,
+                Err(error) => {
+                    tracing::warn!(%error, "the verdict so far could not be made");
+                    verdict::graver(now, Verdict::new("error", "UNKNOWN", "The verdict so far could not be made."))
+                }
+            }
+        }
         None => verdict::before(launch, run.as_ref()),
     };
     let others = app.services.keys().filter(|s| **s != service).cloned().collect();

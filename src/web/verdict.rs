@@ -1,10 +1,25 @@
-//! The verdict so far: before go-live what the gates say, after it what burns.
+//! The verdict so far: before go-live what the gates say; after it what the report would say now, and what burns at this
+//! moment if that is worse.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Serialize;
 
+use super::App;
 use crate::domain::alert::{Alert, AlertSeverity, AlertState};
 use crate::domain::launch::{Launch, LaunchState};
 use crate::domain::verdict::{Decision, GateRun, GoalState};
+use crate::report::{self, ReportError};
+
+/// The report's verdict is made again after this long at the earliest, and after this many times what it took: a day of
+/// many series must not keep a core busy.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
+const AGAIN_AFTER_TIMES: u32 = 50;
+
+/// The report's verdicts by launch, with the instant (monotonic) from which they are old.
+#[derive(Default)]
+pub(super) struct Cache(tokio::sync::Mutex<BTreeMap<String, (Duration, Verdict)>>);
 
 /// A word with its colour, a sentence, and reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -106,6 +121,45 @@ pub(super) fn burning(launch: &Launch, alerts: &[Alert], stale: Option<&str>) ->
     reasons.into_iter().fold(verdict, |verdict, (_, tone, text)| verdict.because(tone, text))
 }
 
+/// What the report of a live or ended launch would say, as of now or of the window's end.
+pub(super) async fn of_the_report(app: &App, launch: &Launch) -> Result<Verdict, ReportError> {
+    let clock = &app.store.clock;
+    let mut known = app.verdicts.0.lock().await;
+    let begun = clock.monotonic();
+    if let Some((old_from, verdict)) = known.get(&launch.id)
+        && begun < *old_from
+    {
+        return Ok(verdict.clone());
+    }
+    let as_of = launch.window_end.map_or(clock.now(), |end| end.min(clock.now()));
+    let model = report::model::build(&app.store, &(app.report_inputs)(launch, as_of)).await?;
+    let said = model.verdict;
+    let mut verdict = Verdict::new(said.tone, said.title, said.sentence);
+    for reason in said.reasons {
+        let text = format!("{}: {} ({})", reason.text, reason.value, reason.threshold);
+        verdict.reasons.push(Reason { tone: reason.tone, mark: reason.mark, text });
+    }
+    let took = clock.monotonic().saturating_sub(begun);
+    let old_from = clock.monotonic() + (took * AGAIN_AFTER_TIMES).max(AGAIN_AFTER);
+    // Launches that ended long ago are not asked for again; what is kept stays small.
+    known.retain(|_, (old_from, _)| *old_from > begun);
+    known.insert(launch.id.clone(), (old_from, verdict.clone()));
+    Ok(verdict)
+}
+
+/// The graver of both, with the reasons of both.
+pub(super) fn graver(so_far: Verdict, now: Verdict) -> Verdict {
+    let rank = |v: &Verdict| ["fail", "error", "warn", "pass"].iter().position(|t| *t == v.tone).unwrap_or(4);
+    let (mut first, second) = if rank(&now) < rank(&so_far) { (now, so_far) } else { (so_far, now) };
+    for reason in second.reasons {
+        // Both speak of the same alert in their own words; the present one is told once.
+        if !first.reasons.contains(&reason) {
+            first.reasons.push(reason);
+        }
+    }
+    first
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,6 +218,16 @@ mod tests {
         let both = [alert(AlertState::Firing, "warning"), alert(AlertState::Firing, "critical")];
         assert_eq!(word(live, &both, Some("no data")), "RED");
         assert_eq!(word(LaunchState::RolledBack, &[], None), "RED");
+    }
+
+    #[test]
+    fn the_graver_of_report_and_moment_is_shown_with_both_reasons() {
+        let green = Verdict::new("pass", "GREEN", "so far");
+        let red = Verdict::new("fail", "RED", "now").because("fail", "down");
+        assert_eq!(graver(green.clone(), red.clone()).word, "RED");
+        assert_eq!(graver(red.clone(), green).reasons.len(), 1, "what was red stays red after it mended");
+        let amber = Verdict::new("warn", "AMBER", "now").because("warn", "slow");
+        assert_eq!(graver(red, amber).reasons.iter().map(|r| &*r.text).collect::<Vec<_>>(), ["down", "slow"]);
     }
 
     #[test]
