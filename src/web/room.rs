@@ -394,7 +394,7 @@ fn feedback(items: Vec<FeedbackItem>, sources: Vec<FeedbackFreshness>, now: Time
     FeedbackView {
         summary: match items.len() {
             0 => "nobody wrote in 24 h".into(),
-            n => format!("{n} in 24 h · {loud} speak of harm"),
+            n => format!("{n} in 24 h · {loud} {} of harm", if loud == 1 { "speaks" } else { "speak" }),
         },
         items: items.iter().rev().take(FEEDBACK_SHOWN).map(row).collect(),
         sources: sources.iter().map(source).collect(),

@@ -144,7 +144,8 @@ async fn tile(
     let band = frame.baseline.and_then(|b| normal(b, key, &unit));
     let (figure, unit_text) = now.map_or(("–".into(), String::new()), |v| unit.split(v));
     let mut drawing = LineChart::new(title(name, &points, &unit, frame), unit, frame.from, frame.to, frame.zone);
-    drawing.lines.push(Line { name: name.into(), points: chart::decimate(&points, chart::POINTS_MAX) });
+    let label = name.split(' ').next().unwrap_or(name);
+    drawing.lines.push(Line { name: label.into(), points: chart::decimate(&points, chart::POINTS_MAX) });
     drawing.step = step;
     drawing.marks = marks(frame);
     drawing.alerts = bars(frame);
@@ -172,17 +173,17 @@ async fn ask(
     Ok(points.into_iter().filter(|p| p.v.is_finite()).map(|p| (p.t, p.v)).collect())
 }
 
-/// The chart's one message: now and the peak.
+/// The chart's one message: where the figure stands against what it was.
 fn title(name: &str, points: &[(Timestamp, f64)], unit: &Unit, frame: &Frame<'_>) -> String {
-    let Some(peak) = points.iter().copied().reduce(|a, b| if b.1 > a.1 { b } else { a }) else { return name.into() };
-    let span = frame.to.ms() - frame.from.ms();
-    match points.last() {
-        Some(last) if unit.text(last.1) != unit.text(peak.1) => {
-            let at = chart::clock_label(peak.0, frame.zone, span);
-            format!("{name} {}, at most {} at {at}", unit.text(last.1), unit.text(peak.1))
-        }
-        Some(last) => format!("{name} {}", unit.text(last.1)),
-        None => name.into(),
+    let highest = points.iter().copied().reduce(|a, b| if b.1 > a.1 { b } else { a });
+    let lowest = points.iter().copied().reduce(|a, b| if b.1 < a.1 { b } else { a });
+    let (Some(high), Some(low), Some(last)) = (highest, lowest, points.last()) else { return name.into() };
+    let at = chart::clock_label(high.0, frame.zone, frame.to.ms() - frame.from.ms());
+    let text = |v: f64| unit.text(v);
+    match text(high.1) {
+        same if same == text(low.1) => format!("{name}: {same} all the time"),
+        peak if peak == text(last.1) => format!("{name}: {peak} is the highest, the lowest was {}", text(low.1)),
+        peak => format!("{name}: now {}, at most {peak} at {at}", text(last.1)),
     }
 }
 
