@@ -8,16 +8,21 @@
 pub mod exit;
 pub mod output;
 
+mod announce;
 mod audit;
 pub mod check;
 mod completions;
 mod config;
 mod demo;
+mod evidence;
+mod gates;
+mod init;
 mod launch;
 mod load;
 mod query;
 mod run;
 mod status;
+mod waive;
 
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -93,8 +98,20 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look around and write a commented hypercare.toml
+    Init(init::Args),
     /// Run the gates once: the checklist, READY TO GO LIVE, and a decision
     Check(check::Args),
+    /// What the gates are: list them, explain one
+    Gates(gates::Args),
+    /// Accept a named risk for a limited time
+    Waive(waive::Args),
+    /// What is waived, by whom, and for how long
+    Waivers(waive::ListArgs),
+    /// What the gates saw: list, show, verify the chain
+    Evidence(evidence::Args),
+    /// Tell the people concerned about the release
+    Announce(announce::Args),
     /// See the whole job in about three minutes: a tea shop goes live, breaks, is mended, is told about
     Demo(demo::Args),
     /// Watch: gates, go-live, metrics, rules, messages, report
@@ -132,7 +149,13 @@ pub enum Command {
 impl Command {
     async fn run(self, global: &Global) -> anyhow::Result<Exit> {
         match self {
+            Command::Init(args) => init::run(args, global).await,
             Command::Check(args) => check::run(args, global).await,
+            Command::Gates(args) => gates::run(args, global).await,
+            Command::Waive(args) => waive::run(args, global).await,
+            Command::Waivers(args) => waive::list(args, global).await,
+            Command::Evidence(args) => evidence::run(args, global).await,
+            Command::Announce(args) => announce::run(args, global).await,
             Command::Demo(args) => demo::run(args, global).await,
             Command::Run(args) => run::run(args, global).await,
             Command::Go(args) => launch::go(args, global).await,

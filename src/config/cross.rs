@@ -62,6 +62,8 @@ pub fn problems(config: &Config, root: &Node) -> Vec<Problem> {
     for (name, channel) in &config.channel {
         out.extend(channel.problems().into_iter().map(|p| p.under(&["channel", name])));
     }
+    let known: Vec<String> = channels.iter().map(|c| c.to_string()).collect();
+    out.extend(crate::gates::problems(&config.gates, &known).into_iter().map(|p| p.under(&["gates"])));
     for (index, route) in config.route.iter().enumerate() {
         let index = index.to_string();
         if route.channels.is_empty() {

@@ -30,6 +30,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Outcome, Tier};
 use crate::net::safety::{Safety, Target};
@@ -241,6 +242,18 @@ pub struct Config {
     pub monitoring: monitoring::Config,
     pub infrastructure: infrastructure::Config,
     pub release: release::Config,
+}
+
+/// What is wrong with the gates' own tables, paths from `[gates]` on. `channels`: the names of the configured channels.
+pub fn problems(config: &Config, channels: &[String]) -> Vec<Problem> {
+    let mut out = Vec::new();
+    let mut add = |found: Option<Vec<Problem>>, at: [&str; 2]| {
+        out.extend(found.into_iter().flatten().map(|p| p.under(&at)));
+    };
+    add(config.delivery.naming.validate().err(), ["delivery", "naming"]);
+    add(config.release.changelog.validate().err(), ["release", "changelog"]);
+    add(config.release.announcement.validate(channels).err(), ["release", "announcement"]);
+    out
 }
 
 #[cfg(test)]

@@ -23,10 +23,8 @@ impl Gate for NotBuilt {
     }
     fn check<'a>(&'a self, _ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            Outcome::error("not-built", "this version of hypercare cannot check this line yet").hint(format!(
-                "check it by hand, then: hypercare waive {} --reason … --approver … --expires 7d",
-                self.0.id
-            ))
+            Outcome::error("not-built", "not built yet: check it by hand")
+                .hint(format!("hypercare waive {} --reason … --approver … --expires 7d", self.0.id))
         })
     }
 }

@@ -249,7 +249,7 @@ fn ignore_runs(runs_dir: &Path) {
     let Some(folder) = runs_dir.parent().filter(|p| p.file_name().is_some_and(|n| n == ".hypercare")) else { return };
     let path = folder.join(".gitignore");
     if !path.exists() {
-        let _ = std::fs::write(path, "# written by hypercare\nruns/\ntoken\nSTOP\n");
+        let _ = std::fs::write(path, "# written by hypercare\nruns/\ntoken\nSTOP\n.gitignore\n");
     }
 }
 
