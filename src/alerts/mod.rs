@@ -1,4 +1,9 @@
-//! (rules, series, previous state, now) → transitions and messages. Pure but for `engine.rs`.
+//! (rules, series, previous state, now) → transitions and messages. Pure but for `engine/`, which reads and writes the
+//! store; `evaluate.rs` reads series through the trait given to it.
+//!
+//! In reading order: `rulefile.rs` and `pack/` (what is watched), `state.rs` (the life of an alert), `group.rs` with
+//! `route.rs`, `inhibit.rs` and `silence.rs` (who hears of it and when), `message.rs` (what is said), `engine/mod.rs`
+//! (one tick). Knows no channel: what is sent is a row in the outbox.
 
 pub mod detect;
 pub mod engine;
@@ -18,6 +23,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::problem::Problem;
 use crate::domain::units::Span;
 
 /// `[alerts]`: rules and timing.
@@ -81,6 +87,36 @@ pub struct RouteConfig {
     pub continue_: bool,
 }
 
+/// Everything wrong with `[alerts]` and the routes that needs no file and no network. Paths start at `alerts` and
+/// `route`.
+pub fn validate(config: &Config, routes: &[RouteConfig]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let spans = [
+        ("interval", config.interval),
+        ("group_interval", config.group_interval),
+        ("repeat_interval", config.repeat_interval),
+        ("critical_group_interval", config.critical_group_interval),
+        ("critical_repeat_interval", config.critical_repeat_interval),
+    ];
+    for (key, span) in spans {
+        if span.get().is_zero() {
+            problems.push(Problem::at(["alerts", key], "must be longer than zero"));
+        }
+    }
+    let known = pack::names();
+    for (i, name) in config.disable.iter().enumerate().filter(|(_, n)| !known.contains(&n.as_str())) {
+        let near = known.iter().min_by_key(|k| strsim::levenshtein(k, name)).copied().unwrap_or_default();
+        let problem = Problem::at(["alerts", "disable", &i.to_string()], format!("there is no built-in rule `{name}`"));
+        problems.push(problem.hint(format!("did you mean `{near}`? all: {}", known.join(", "))));
+    }
+    for (i, route) in routes.iter().enumerate() {
+        if let Err(message) = route::matchers(&route.matchers) {
+            problems.push(Problem::at(["route", &i.to_string(), "match"], message));
+        }
+    }
+    problems
+}
+
 /// `[slo.NAME]`: an objective over events.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -109,3 +145,19 @@ fn thirty_days() -> Span {
 /// Rule files resolved against the configuration's folder.
 #[derive(Debug, Clone, Default)]
 pub struct RuleFiles(pub Vec<PathBuf>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_of_rules_and_routes_come_all_at_once() {
+        let config =
+            Config { interval: Span::default(), disable: vec!["CpuHig".into(), "CpuHigh".into()], ..Config::default() };
+        let routes = [RouteConfig { matchers: "severity==x".into(), ..RouteConfig::default() }, RouteConfig::default()];
+        let found = validate(&config, &routes);
+        let paths: Vec<String> = found.iter().map(|p| p.path.join(".")).collect();
+        assert_eq!(paths, ["alerts.interval", "alerts.disable.0", "route.0.match"]);
+        assert!(found[1].hint.as_deref().unwrap().starts_with("did you mean `CpuHigh`?"));
+    }
+}

@@ -490,6 +490,13 @@ groups:
     }
 
     #[test]
+    fn the_shipped_example_is_a_good_file() {
+        let text = include_str!("../../config/rules/example.yml");
+        let file = parse("example.yml", text).unwrap_or_else(|p| panic!("{p:?}"));
+        assert_eq!((file.groups[0].rules.len(), file.warnings), (4, vec![]));
+    }
+
+    #[test]
     fn every_mistake_at_once_with_its_place() {
         let found = problems(
             r#"groups:

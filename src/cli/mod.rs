@@ -5,22 +5,33 @@
 //! [`Command`] and one arm to [`Command::run`]. Results go to stdout through [`output::Out`], logs to stderr through
 //! `tracing`. Commands that are promised but not built yet do not appear at all.
 
+pub mod check;
 pub mod exit;
 pub mod output;
 
+mod alerts;
 mod announce;
 mod audit;
-pub mod check;
+mod channel;
 mod completions;
 mod config;
 mod demo;
 mod evidence;
+mod feedback;
 mod gates;
 mod init;
 mod launch;
 mod load;
+mod metrics;
+mod outbox;
+mod postmortem;
+mod probe;
 mod query;
+mod report;
+mod rules;
 mod run;
+mod scrape;
+mod silence;
 mod status;
 mod waive;
 
@@ -112,38 +123,62 @@ pub enum Command {
     Evidence(evidence::Args),
     /// Tell the people concerned about the release
     Announce(announce::Args),
-    /// See the whole job in about three minutes: a tea shop goes live, breaks, is mended, is told about
-    Demo(demo::Args),
     /// Watch: gates, go-live, metrics, rules, messages, report
     Run(run::Args),
     /// Go live: refused while NO-GO, unless every blocker is waived
     Go(launch::GoArgs),
     /// Decide against going live
     NoGo(launch::MoveArgs),
+    /// Note a stage of the roll-out: 1%, 10%, 50%, 100%
+    Stage(launch::StageArgs),
+    /// Lengthen the window
+    Extend(launch::ExtendArgs),
     /// Note that the release was rolled back; the recovery is watched and a postmortem written
     Rollback(launch::MoveArgs),
     /// End a launch without a report
     Abort(launch::MoveArgs),
     /// End the window now and write the report
     Close(launch::MoveArgs),
-    /// Lengthen the window
-    Extend(launch::ExtendArgs),
-    /// Note a stage of the roll-out: 1%, 10%, 50%, 100%
-    Stage(launch::StageArgs),
     /// Leave a marker on charts and timeline
     Mark(launch::MarkArgs),
     /// Where is the launch, are we well, what burns
     Status(status::Args),
-    /// Who did what; `audit verify` recomputes the chain
-    Audit(audit::Args),
-    /// Check, show and explain the configuration
-    Config(config::Args),
-    /// Load a URL and measure it: loopback, or a target with load = true
-    Load(load::Args),
+    /// What burns: firing, unknown and pending alerts, and who has them
+    Alerts(alerts::Args),
+    /// Say "I have it": stops repeats of an episode for a while
+    Ack(alerts::AckArgs),
+    /// Mute alerts by label for a while: add, list, expire
+    Silence(silence::Args),
+    /// Check Prometheus rule files, or try them on the stored samples
+    Rules(rules::Args),
     /// Ask the stored samples in PromQL, at one time or over a range
     Query(query::Args),
+    /// Is this an exposition, and what is wrong with it?
+    Metrics(metrics::Args),
+    /// Probe a URL once and see every phase
+    Probe(probe::Args),
+    /// Scrape a target once and see what would be stored
+    Scrape(scrape::Args),
+    /// List, test and confirm the ways to reach people
+    Channel(channel::Args),
+    /// What was sent, what waits, what was given up
+    Outbox(outbox::Args),
+    /// What users say: list, try a source, add by hand, forget
+    Feedback(feedback::Args),
+    /// What happened since go-live: verdict, figures, charts, incidents
+    Report(report::Args),
+    /// Draft the postmortem, or see what is still unanswered in it
+    Postmortem(postmortem::Args),
+    /// Load a URL and measure it: loopback, or a target with load = true
+    Load(load::Args),
+    /// Check, show and explain the configuration
+    Config(config::Args),
+    /// Who did what; `audit verify` recomputes the chain
+    Audit(audit::Args),
     /// Print the completion script of a shell
     Completions(completions::Args),
+    /// See the whole job in about three minutes: a tea shop goes live, breaks, is mended, is told about
+    Demo(demo::Args),
 }
 
 impl Command {
@@ -156,22 +191,34 @@ impl Command {
             Command::Waivers(args) => waive::list(args, global).await,
             Command::Evidence(args) => evidence::run(args, global).await,
             Command::Announce(args) => announce::run(args, global).await,
-            Command::Demo(args) => demo::run(args, global).await,
             Command::Run(args) => run::run(args, global).await,
             Command::Go(args) => launch::go(args, global).await,
             Command::NoGo(args) => launch::no_go(args, global).await,
+            Command::Stage(args) => launch::stage(args, global).await,
+            Command::Extend(args) => launch::extend(args, global).await,
             Command::Rollback(args) => launch::rollback(args, global).await,
             Command::Abort(args) => launch::abort(args, global).await,
             Command::Close(args) => launch::close(args, global).await,
-            Command::Extend(args) => launch::extend(args, global).await,
-            Command::Stage(args) => launch::stage(args, global).await,
             Command::Mark(args) => launch::mark(args, global).await,
             Command::Status(args) => status::run(args, global).await,
-            Command::Audit(args) => audit::run(args, global).await,
-            Command::Config(args) => config::run(args, global).await,
-            Command::Load(args) => load::run(args, global).await,
+            Command::Alerts(args) => alerts::run(args, global).await,
+            Command::Ack(args) => alerts::ack(args, global).await,
+            Command::Silence(args) => silence::run(args, global).await,
+            Command::Rules(args) => rules::run(args, global).await,
             Command::Query(args) => query::run(args, global).await,
+            Command::Metrics(args) => metrics::run(args, global).await,
+            Command::Probe(args) => probe::run(args, global).await,
+            Command::Scrape(args) => scrape::run(args, global).await,
+            Command::Channel(args) => channel::run(args, global).await,
+            Command::Outbox(args) => outbox::run(args, global).await,
+            Command::Feedback(args) => feedback::run(args, global).await,
+            Command::Report(args) => report::run(args, global).await,
+            Command::Postmortem(args) => postmortem::run(args, global).await,
+            Command::Load(args) => load::run(args, global).await,
+            Command::Config(args) => config::run(args, global).await,
+            Command::Audit(args) => audit::run(args, global).await,
             Command::Completions(args) => completions::run(args, global).await,
+            Command::Demo(args) => demo::run(args, global).await,
         }
     }
 

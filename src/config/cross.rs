@@ -59,6 +59,15 @@ pub fn problems(config: &Config, root: &Node) -> Vec<Problem> {
             out.push(Problem::at(["slo", name], "needs either `bad` or `good`, and not both"));
         }
     }
+    for (name, source) in &config.metric {
+        let problems = crate::sources::metric::validate(source);
+        out.extend(problems.into_iter().map(|p| p.under(&["metric", name])));
+    }
+    for (name, source) in &config.feedback {
+        let problems = crate::sources::feedback::validate(source);
+        out.extend(problems.into_iter().map(|p| p.under(&["feedback", name])));
+    }
+    out.extend(crate::alerts::validate(&config.alerts, &config.route));
     for (name, channel) in &config.channel {
         out.extend(channel.problems().into_iter().map(|p| p.under(&["channel", name])));
     }

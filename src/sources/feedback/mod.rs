@@ -112,12 +112,11 @@ pub fn validate(config: &Config) -> Vec<Problem> {
     result.err().unwrap_or_default().into_iter().map(|p| p.under(&["from", kind])).collect()
 }
 
-/// Builds one `[feedback.NAME]`. Paths of problems start at `feedback.NAME`.
+/// Builds one `[feedback.NAME]`. Paths of problems start at `from.KIND`: the caller knows the rest.
 pub fn build(name: &str, config: &Config, ctx: &Context) -> Result<Feedback, Vec<Problem>> {
     let kind = config.from.word();
-    let under = |problems: Vec<Problem>| -> Vec<Problem> {
-        problems.into_iter().map(|p| p.under(&["feedback", name, "from", kind])).collect()
-    };
+    let under =
+        |problems: Vec<Problem>| -> Vec<Problem> { problems.into_iter().map(|p| p.under(&["from", kind])).collect() };
     let service = |own: &Option<String>| {
         own.clone().or_else(|| ctx.default_service.clone()).ok_or_else(|| {
             under(vec![
@@ -183,6 +182,38 @@ impl AuthorKey {
         let framed = format!("{}:{}{author}", self.source.len(), self.source);
         hex(&ring::hmac::sign(&key, framed.as_bytes()).as_ref()[..16])
     }
+}
+
+/// What somebody at the telephone or the counter wrote down: source of items added by hand.
+pub const BY_HAND: &str = "by-hand";
+
+/// One message added by hand, cleaned and redacted like any other. `author` may be empty.
+pub fn by_hand(
+    key: Revealed,
+    title: &str,
+    text: &str,
+    rating: Option<u8>,
+    author: &str,
+    now: Timestamp,
+) -> FeedbackPage {
+    let author_hash = AuthorKey::new(key, BY_HAND).hash(author);
+    let item = Raw {
+        source: BY_HAND,
+        external_id: digest(&[&author_hash, title, text, &now.ms().to_string()]),
+        kind: FeedbackKind::Ticket,
+        created_at: now,
+        updated_at: now,
+        fetched_at: now,
+        author_hash,
+        rating,
+        title,
+        text,
+        markup: Markup::Plain,
+        url: None,
+        labels: Vec::new(),
+    }
+    .read();
+    FeedbackPage { items: vec![item], ..FeedbackPage::default() }
 }
 
 /// First 16 hex digits of SHA-256 over length-framed parts: ids and revisions that depend on content alone.
