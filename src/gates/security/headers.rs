@@ -162,7 +162,10 @@ fn judge(ctx: &GateContext, collected: &Collected, answers: &[cors::Answer]) -> 
     let findings = findings(&sheets);
     let verdict = verdict(&sheets, score, config.minimum as i32, collected.https);
     let lacks = missing(&sheets);
-    let summary = summary(score, worst_class, &lacks, collected.https, sheets.len());
+    let mut summary = summary(score, worst_class, &lacks, collected.https, sheets.len());
+    if let Some(front) = collected.seen.first().filter(|s| s.response.status >= 400) {
+        summary.push_str(&format!("; the front page answers {}", front.response.status));
+    }
     let mut outcome = match verdict {
         Verdict::Fail => Outcome::fail(summary),
         Verdict::Warn => Outcome::warn(summary),
