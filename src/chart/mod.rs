@@ -179,6 +179,30 @@ pub struct LineChart {
     /// px; see [`WIDE`] and [`NARROW`].
     pub width: u32,
     pub height: u32,
+    /// Room left and right of the plot that is kept at least, px; see [`align`].
+    pub gutters: Gutters,
+}
+
+/// Least room beside the plot, (left, right) px.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Gutters {
+    pub wide: (f64, f64),
+    pub narrow: (f64, f64),
+}
+
+/// Gives all charts of a page the same plot, so that equal instants stand under each other.
+pub fn align<'a>(charts: impl IntoIterator<Item = &'a mut LineChart>) {
+    let mut charts: Vec<&mut LineChart> = charts.into_iter().collect();
+    let most = |width: u32| {
+        charts
+            .iter()
+            .map(|c| svg::gutters(&c.sized(width, 240)))
+            .fold((0.0f64, 0.0f64), |a, b| (a.0.max(b.0), a.1.max(b.1)))
+    };
+    let gutters = Gutters { wide: most(WIDE), narrow: most(NARROW) };
+    for chart in &mut charts {
+        chart.gutters = gutters;
+    }
 }
 
 impl LineChart {
@@ -200,6 +224,7 @@ impl LineChart {
             log: false,
             width: WIDE,
             height: 240,
+            gutters: Gutters::default(),
         }
     }
     /// The same chart in another size.

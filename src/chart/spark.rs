@@ -34,7 +34,7 @@ pub fn sparkline_svg(values: &[f64]) -> String {
         pen_down = v.is_finite();
     }
     format!(
-        "<svg class=\"hc-spark\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" aria-hidden=\"true\">\
+        "<svg class=\"hc-spark\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\" preserveAspectRatio=\"xMinYMid\" aria-hidden=\"true\">\
          <path class=\"c-s1\" d=\"{path}\" fill=\"none\" stroke=\"#2457d6\" stroke-width=\"1.5\" stroke-linecap=\"round\" stroke-linejoin=\"round\"/>\
          <circle class=\"c-f1\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"2.5\" fill=\"#2457d6\"/></svg>",
         end.0, end.1

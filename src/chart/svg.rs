@@ -74,11 +74,12 @@ pub fn line(chart: &LineChart) -> String {
         escape(&label)
     );
     grounds(&mut svg, chart, &plot);
-    grid(&mut svg, chart, &plot, &ticks, &axis_unit, objective_shown);
+    grid(&mut svg, chart, &plot, &ticks);
     if let (Some((value, text)), true) = (&chart.objective, objective_shown) {
         dashed(&mut svg, &plot, *value, text);
     }
     marks(&mut svg, chart, &plot, &mark_rows);
+    head(&mut svg, chart, &plot, &axis_unit, objective_shown);
     lines(&mut svg, chart, &plot);
     strip(&mut svg, chart, &plot, &lanes);
     svg.push_str("</svg>");
@@ -151,9 +152,10 @@ fn layout(chart: &LineChart, marks_height: f64, lanes: usize) -> (Plot, Vec<f64>
     let ends = chart.lines.iter().take(LINES_MAX).map(|l| end_label(chart, l, wide).chars().count()).max().unwrap_or(0);
     let plot_top = 24.0 + marks_height;
     let strip = lanes as f64 * LANE + if lanes > 0 { 6.0 } else { 0.0 };
+    let least = if wide { chart.gutters.wide } else { chart.gutters.narrow };
     let plot = Plot {
-        left: tick_width.max(14.0) + 8.0,
-        right: f64::from(chart.width) - if ends == 0 { 6.0 } else { ends as f64 * GLYPH + 12.0 },
+        left: (tick_width.max(14.0) + 8.0).max(least.0),
+        right: f64::from(chart.width) - (if ends == 0 { 6.0 } else { ends as f64 * GLYPH + 12.0 }).max(least.1),
         top: plot_top,
         bottom: (f64::from(chart.height) - 24.0 - strip * 0.4).max(plot_top + 80.0),
         from: chart.from.ms(),
@@ -168,6 +170,12 @@ fn layout(chart: &LineChart, marks_height: f64, lanes: usize) -> (Plot, Vec<f64>
         (false, _) => unit,
     };
     (plot, ticks, unit, objective_shown)
+}
+
+/// Room that the chart takes left and right of its plot.
+pub(super) fn gutters(chart: &LineChart) -> (f64, f64) {
+    let (plot, ..) = layout(chart, 0.0, 0);
+    (plot.left, f64::from(chart.width) - plot.right)
 }
 
 fn tick(value: f64) -> String {
@@ -255,7 +263,7 @@ fn gaps(chart: &LineChart) -> Vec<(Timestamp, Timestamp)> {
     found
 }
 
-fn grid(svg: &mut String, chart: &LineChart, plot: &Plot, ticks: &[f64], unit: &str, objective_shown: bool) {
+fn grid(svg: &mut String, chart: &LineChart, plot: &Plot, ticks: &[f64]) {
     for value in ticks {
         let y = plot.y(*value);
         let base = *value == 0.0;
@@ -270,11 +278,6 @@ fn grid(svg: &mut String, chart: &LineChart, plot: &Plot, ticks: &[f64], unit: &
         );
         text(svg, "c-text", "#4a5361", "end", plot.left - 7.0, y + 4.5, &tick(*value));
     }
-    let far = chart.objective.as_ref().filter(|_| !objective_shown).map(|(_, label)| format!("{label} lies above"));
-    let band = chart.baseline.as_ref().map(|b| format!("band: {}", b.label));
-    let parts = [Some(unit.to_string()).filter(|u| !u.is_empty()), band, far];
-    let head = clip(&parts.into_iter().flatten().collect::<Vec<_>>().join(" · "), f64::from(chart.width));
-    haloed(svg, "c-faint", "#7b8594", "start", 0.0, plot.top - 9.0, &head);
     let room = plot.right - plot.left;
     let per_label = if chart.to.since(chart.from) < Duration::from_secs(20 * 60) { 78.0 } else { 62.0 };
     let axis = plot.bottom + 18.0;
@@ -285,6 +288,15 @@ fn grid(svg: &mut String, chart: &LineChart, plot: &Plot, ticks: &[f64], unit: &
         let x = x.clamp(half, (f64::from(chart.width) - half).max(half));
         text(svg, "c-text", "#4a5361", "middle", x, axis, &label);
     }
+}
+
+/// Unit, what the band means, and an objective too far away to be drawn. Above the hairlines of the marks.
+fn head(svg: &mut String, chart: &LineChart, plot: &Plot, unit: &str, objective_shown: bool) {
+    let far = chart.objective.as_ref().filter(|_| !objective_shown).map(|(_, label)| format!("{label} lies above"));
+    let band = chart.baseline.as_ref().map(|b| format!("band: {}", b.label));
+    let parts = [Some(unit.to_string()).filter(|u| !u.is_empty()), band, far];
+    let head = clip(&parts.into_iter().flatten().collect::<Vec<_>>().join(" · "), f64::from(chart.width));
+    haloed(svg, "c-faint", "#7b8594", "start", 0.0, plot.top - 9.0, &head);
 }
 
 fn dashed(svg: &mut String, plot: &Plot, value: f64, label: &str) {

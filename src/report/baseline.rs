@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::gather::Ask;
+use super::gather::{Ask, roles};
 use super::{ReportError, signals};
 use crate::domain::clock::Timestamp;
 use crate::domain::evidence::sha256_hex;
@@ -27,7 +27,7 @@ pub async fn capture(
     let (from, to) = window;
     let bucket = signals::bucket(to.since(from), interval);
     let rate_window = signals::rate_window(bucket, interval);
-    let roles = store.samples.roles(&service.1.roles, service.0).await?;
+    let roles = roles(store, service.0, service.1, from, to).await?;
     let ask = Ask::new(&store.samples, rate_window);
     let gaps = store.samples.gaps(from, to).await?;
     let mut series = Vec::new();

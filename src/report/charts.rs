@@ -3,7 +3,7 @@
 use super::frame::Frame;
 use super::gather::SignalData;
 use super::model::{ChartSection, SloRow};
-use crate::chart::{Band, Bar, Line, LineChart, Mark, Tone, Unit, table};
+use crate::chart::{Band, Bar, Line, LineChart, Mark, Tone, Unit, align, table};
 use crate::domain::alert::AlertSeverity;
 use crate::domain::clock::Timestamp;
 use crate::domain::marker::MarkerKind;
@@ -49,7 +49,10 @@ pub fn section(frame: &Frame, slo: &[SloRow]) -> Vec<ChartSection> {
     }
     for row in slo.iter().filter(|r| r.spent_ratio.is_some()) {
         let Some(data) = frame.g.slos.iter().find(|s| s.objective.name == row.name) else { continue };
-        let points = super::slo::burn(frame, data);
+        // Before go-live nothing of this window's budget was spent.
+        let lead = frame.g.live_at.since(frame.g.chart_from).as_millis() / frame.g.slot.as_millis().max(1);
+        let before = (1..=lead as u32).rev().map(|n| (frame.g.live_at.minus(frame.g.slot * n), 0.0));
+        let points: Vec<_> = before.chain(super::slo::burn(frame, data)).collect();
         let title = format!("{} of the {} budget of {} is spent", row.spent.text, row.period, row.name);
         let mut chart = base(frame, title, Unit::Ratio, frame.g.slot);
         chart.lines.push(Line { name: "spent".into(), points });
@@ -60,6 +63,7 @@ pub fn section(frame: &Frame, slo: &[SloRow]) -> Vec<ChartSection> {
     {
         add("probe", probe.signal.query.clone(), single(frame, probe, "probes"));
     }
+    align(charts.iter_mut().map(|c| &mut c.drawing));
     charts
 }
 

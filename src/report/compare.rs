@@ -110,14 +110,10 @@ fn compared(frame: &Frame, signal: &SignalData, c: &Comparison, significant: boo
         before: Figure::of(&unit, Some(before)),
         after: Figure::of(&unit, Some(after)),
         shift: signed(&signal.signal.unit, c.shift),
-        interval: format!(
-            "{} to {}",
-            signed(&signal.signal.unit, c.interval.0),
-            signed(&signal.signal.unit, c.interval.1)
-        ),
+        interval: interval(&signal.signal.unit, c.interval),
         n: format!("{} / {}", c.n_before, c.n_after),
         p: if c.p < 0.001 { "< 0.001".into() } else { format!("{:.3}", c.p) },
-        delta: format!("{:+.2}", c.delta),
+        delta: plain_zero(format!("{:+.2}", c.delta)),
         rho: format!("{:.2}", c.rho),
         verdict: verdict.into(),
         tone,
@@ -162,11 +158,27 @@ fn insufficient(frame: &Frame, signal: &SignalData, note: String) -> CompareRow 
     }
 }
 
-/// `+3.2 ms`; a shift of a ratio is in percentage points.
+/// Both ends; the unit once when they share it: `−40 to +41 req/s`.
+fn interval(unit: &UnitName, ends: (f64, f64)) -> String {
+    let (low, high) = (signed(unit, ends.0), signed(unit, ends.1));
+    match (low.rsplit_once(' '), high.rsplit_once(' ')) {
+        (Some((figure, a)), Some((_, b))) if a == b => format!("{figure} to {high}"),
+        _ => format!("{low} to {high}"),
+    }
+}
+
+/// Zero has no sign, and a minus is as wide as a plus.
+fn plain_zero(text: String) -> String {
+    let zero = !text.contains(|c: char| ('1'..='9').contains(&c));
+    if zero { text.replace(['+', '-'], "") } else { text.replace('-', "−") }
+}
+
+/// `+3.2 ms`; a shift of a ratio is in percentage points. Two significant digits: an estimate deserves no more.
 fn signed(unit: &UnitName, value: f64) -> String {
+    let two = |v: f64| if v == 0.0 { 0.0 } else { format!("{v:.1e}").parse().unwrap_or(v) };
     let text = match unit {
-        UnitName::Ratio => format!("{} pp", units::number((value * 100.0 * 1000.0).round() / 1000.0)),
-        other => other.unit().text(value),
+        UnitName::Ratio => format!("{} pp", units::number(two(value * 100.0))),
+        other => other.unit().text(two(value)),
     };
-    if value > 0.0 { format!("+{text}") } else { text.replace('-', "−") }
+    if value > 0.0 { plain_zero(format!("+{text}")) } else { plain_zero(text) }
 }

@@ -101,7 +101,7 @@ impl<'a> Frame<'a> {
         self.g.events.iter().any(|e| e.to == Some(RolledBack)) || self.g.launch.state == RolledBack
     }
     pub fn window_words(&self) -> String {
-        let whole = units::prose(self.window());
+        let whole = hours(self.window());
         if self.g.end >= self.g.window_end { whole } else { format!("{} of {whole}", units::prose(self.lived())) }
     }
 
@@ -155,6 +155,12 @@ impl<'a> Frame<'a> {
     pub fn in_window(&self, at: Timestamp) -> bool {
         at >= self.g.live_at && at <= self.g.end
     }
+}
+
+/// A window's length as people name it: `24 h`, not `1 d`.
+fn hours(d: Duration) -> String {
+    let s = d.as_secs();
+    if s.is_multiple_of(3600) && s <= 72 * 3600 && s > 0 { format!("{} h", s / 3600) } else { units::prose(d) }
 }
 
 /// Firing stretches from transitions, by start, then name.

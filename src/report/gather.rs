@@ -1,6 +1,7 @@
 //! Everything the report reads, as plain data: the only file of this room that asks the store. What comes out depends
 //! on events up to `as_of` alone, never on what the rows became later, so that a report can be made again.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -15,8 +16,10 @@ use crate::domain::gap::Gap;
 use crate::domain::incident::Incident;
 use crate::domain::launch::{Launch, LaunchEvent, LaunchState};
 use crate::domain::marker::Marker;
-use crate::domain::metric::{Labels, SeriesReader};
+use crate::domain::metric::{Labels, Matcher, SeriesReader};
 use crate::domain::notification::{MessageKind, OutboxState};
+use crate::domain::roles::Roles;
+use crate::domain::service::ServiceConfig;
 use crate::domain::units::Span;
 use crate::domain::verdict::GateRun;
 use crate::promql::{self, Options, Value};
@@ -127,16 +130,15 @@ pub struct Gathered {
     pub audit_head: Option<(i64, String)>,
 }
 
-/// Length of a window as (go-live, end); also what the baseline's capture uses.
+/// How much of the time before go-live the charts show.
 fn lead(duration: Duration) -> Duration {
     // As much of what came before as a twelfth of the window: enough to see the step, not so much that it shrinks.
     (duration / 12).clamp(Duration::from_secs(30), Duration::from_secs(2 * 3600))
 }
 
+/// `wished`, or whole seconds that keep a query over `duration` within [`STEPS_MAX`].
 fn at_most_steps(duration: Duration, wished: Duration) -> Duration {
-    wished.max(Duration::from_secs(
-        (duration / STEPS_MAX).as_secs() + u64::from(duration.as_secs() > 0 && duration / STEPS_MAX > wished),
-    ))
+    wished.max(Duration::from_secs(duration.as_secs().div_ceil(u64::from(STEPS_MAX))))
 }
 
 /// Reads what the report needs.
@@ -166,7 +168,7 @@ pub async fn gather(store: &Store, inputs: &Inputs) -> Result<Gathered, ReportEr
     let rate_window = signals::rate_window(chart_step.max(slot), inputs.interval);
 
     let baseline = state.baseline(&launch.id).await?;
-    let roles = store.samples.roles(&inputs.service_config.roles, &service).await?;
+    let roles = roles(store, &service, &inputs.service_config, chart_from, end).await?;
     let ask = Ask { reader: &store.samples, options: options(rate_window) };
     let mut found = Vec::new();
     for signal in signals::signals(&service, &roles, rate_window) {
@@ -281,6 +283,39 @@ fn state_as_of(launch: &mut Launch, events: &[LaunchEvent]) {
             events.iter().rev().find_map(|e| e.to.filter(|s| !matches!(s, LaunchState::Closing | LaunchState::Closed)));
         launch.state = back.unwrap_or(launch.state);
     }
+}
+
+/// The roles of a service by the series that had samples in `[from, to]`: those that carry its `service` label, else
+/// those that carry none. Bounded in time, so that a series which appears later changes no report made again.
+pub async fn roles(
+    store: &Store,
+    service: &str,
+    config: &ServiceConfig,
+    from: Timestamp,
+    to: Timestamp,
+) -> Result<Roles, ReportError> {
+    let mut found: Option<Roles> = None;
+    for value in [service, ""] {
+        let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for labels in store.samples.series(&[Matcher::equal("service", value)], from, to).await? {
+            let known = names.entry(labels.name().to_string()).or_default();
+            for (name, _) in labels.iter() {
+                if !known.contains(name) {
+                    known.insert(name.to_string());
+                }
+            }
+        }
+        let narrowed = format!("service={}", signals::quoted(value));
+        let matcher = (!value.is_empty()).then_some(narrowed.as_str());
+        let among = Roles::resolve_among(&config.roles, matcher, &|name| names.contains_key(name), &|name| {
+            names.get(name).map(|l| l.iter().cloned().collect()).unwrap_or_default()
+        });
+        found = Some(match found {
+            Some(first) => first.or(among),
+            None => among,
+        });
+    }
+    Ok(found.unwrap_or_else(|| Roles::resolve(&config.roles, &|_| false, &|_| Vec::new())))
 }
 
 /// Distance of neighbouring points: the bucket they were made with.

@@ -67,10 +67,10 @@ pub fn lines(frame: &Frame, incidents: &Incidents, _feedback: &Feedback) -> Vec<
             Some(_) => format!("{} lasted {}", i.severity, i.duration),
             None => format!("{}, not over", i.severity),
         };
-        say(i.from.at, 0, i.tone, format!("{}: {end}{}.", i.title, failed.unwrap_or_default()));
+        say(i.from.at, 0, i.tone, format!("“{}”: {end}{}.", i.title, failed.unwrap_or_default()));
         covered.extend(i.alerts.iter().map(String::as_str));
         if let Some(to) = &i.to {
-            say(to.at, 2, "pass", format!("{} recovered.", i.title));
+            say(to.at, 2, "pass", format!("“{}” is over.", i.title));
         }
     }
     let mut told: Vec<&str> = Vec::new();

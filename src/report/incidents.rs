@@ -218,7 +218,7 @@ fn row(frame: &Frame, minutes: &Minutes, incident: &Incident) -> IncidentRow {
         mttr: prose(facts.mttr, "not over"),
         detected_by,
         alerts: names,
-        nearest_change: nearest_change(frame, from).map(|m| change_words(frame, m, from)),
+        nearest_change: nearest_change(frame, from).map(|m| change_words(m, from)),
         timeline: timeline(frame, from.minus(Duration::from_secs(60)), closed.max(until)),
         facts,
     }
@@ -295,9 +295,8 @@ fn nearest_change<'a>(frame: &'a Frame, from: Timestamp) -> Option<&'a Marker> {
         .rfind(|m| m.at <= from && from.since(m.at) <= near)
 }
 
-fn change_words(frame: &Frame, marker: &Marker, from: Timestamp) -> String {
+fn change_words(marker: &Marker, from: Timestamp) -> String {
     let text = if marker.text.is_empty() { String::new() } else { format!(" {}", marker.text) };
-    let _ = frame;
     format!("{} after {}{text}", units::prose(from.since(marker.at)), marker.kind.word())
 }
 

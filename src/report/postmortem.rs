@@ -203,7 +203,7 @@ fn summary(
     let after = prose(from.since(frame.g.live_at));
     let mut text = match worst {
         Some(w) => format!(
-            "{}{version} went live on {}. {after} later {} began and lasted {}{}.",
+            "{}{version} went live on {}. {after} later “{}” began and lasted {}{}.",
             model.service,
             model.live_at.full,
             disarmed(&w.title),
@@ -273,7 +273,7 @@ fn worked(frame: &Frame, model: &ReportModel) -> Vec<String> {
     let mut found = Vec::new();
     for r in &model.incidents.rows {
         if let Some(d) = r.facts.mttd {
-            found.push(format!("An alert for {} was accepted {} after impact began.", disarmed(&r.title), prose(d)));
+            found.push(format!("An alert for “{}” was accepted {} after impact began.", disarmed(&r.title), prose(d)));
         }
         if let Some(d) = r.facts.mtta {
             found.push(format!("Somebody took it {} later.", prose(d)));
@@ -295,7 +295,7 @@ fn failed(frame: &Frame, model: &ReportModel) -> Vec<String> {
     let mut found = Vec::new();
     for r in &model.incidents.rows {
         if r.facts.mttd.is_none() && r.facts.first_alert.is_some() {
-            found.push(format!("No channel accepted the alert for {}.", disarmed(&r.title)));
+            found.push(format!("No channel accepted the alert for “{}”.", disarmed(&r.title)));
         }
         if let (Some(report), Some(alert)) = (r.facts.first_report, r.facts.first_alert)
             && report < alert
@@ -346,7 +346,7 @@ fn actions(model: &ReportModel) -> Vec<Action> {
             && report < alert
         {
             found.push((
-                format!("Alert earlier on {}: users were {} ahead", disarmed(&r.title), prose(alert.since(report))),
+                format!("Alert earlier on “{}”: users were {} ahead", disarmed(&r.title), prose(alert.since(report))),
                 "detect",
                 "P1",
             ));

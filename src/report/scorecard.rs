@@ -22,7 +22,7 @@ pub fn section(
 ) -> Scorecard {
     let tiles = vec![
         availability(frame, slo),
-        errors(frame, slo, compare),
+        errors(frame, compare),
         latency(frame, compare),
         budget(frame, slo),
         traffic(frame, compare),
@@ -159,8 +159,7 @@ fn availability(frame: &Frame, slo: &[SloRow]) -> Tile {
     // The objective's own events first, then requests, then probes: what is nearest to the promise.
     if let Some(row) = slo.iter().find(|r| r.compliance.value.is_some()) {
         let met = by_objective(row.met).unwrap_or_else(|| judged("skip", "no objective"));
-        let name = format!("{} over {}", row.objective, row.period);
-        // Drawn as failures, which have a visible zero; 99.9 against 99.8 would be a flat line.
+        let name = format!("≥ {}", row.objective);
         return tile(
             frame,
             "availability",
@@ -196,7 +195,7 @@ fn availability(frame: &Frame, slo: &[SloRow]) -> Tile {
     )
 }
 
-fn errors(frame: &Frame, slo: &[SloRow], compare: &Compare) -> Tile {
+fn errors(frame: &Frame, compare: &Compare) -> Tile {
     let g = frame.g;
     let value = match g.requests {
         (Some(bad), Some(all)) if all > 0.0 => Some((bad / all).clamp(0.0, 1.0)),
@@ -208,7 +207,6 @@ fn errors(frame: &Frame, slo: &[SloRow], compare: &Compare) -> Tile {
     let limit = g.slos.first().map(|s| 1.0 - s.objective.objective / 100.0);
     let met = value.zip(limit).map(|(v, l)| v <= l);
     let verdict = by_objective(met).unwrap_or_else(|| by_comparison(compare, "error_ratio"));
-    let _ = slo;
     tile(
         frame,
         "errors",

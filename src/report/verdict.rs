@@ -96,7 +96,7 @@ fn red(e: &Evidence) -> Vec<Reason> {
         if facts.sev == 2 && facts.duration >= long {
             add(
                 "sev2",
-                format!("{} lasted {}", i.title, i.duration),
+                format!("“{}” lasted {}", i.title, i.duration),
                 prose(facts.duration),
                 format!("< {}", prose(long)),
                 &anchor,
@@ -105,7 +105,7 @@ fn red(e: &Evidence) -> Vec<Reason> {
         if let Some(spent) = facts.budget.filter(|b| *b >= INCIDENT_BUDGET) {
             add(
                 "incident_budget",
-                format!("{} spent {} of the error budget", i.title, Unit::Ratio.text(spent)),
+                format!("“{}” spent {} of the error budget", i.title, Unit::Ratio.text(spent)),
                 Unit::Ratio.text(spent),
                 format!("< {}", Unit::Ratio.text(INCIDENT_BUDGET)),
                 &anchor,
@@ -128,7 +128,7 @@ fn red(e: &Evidence) -> Vec<Reason> {
         if !facts.duration.is_zero() && facts.unseen.as_secs_f64() > facts.duration.as_secs_f64() / 2.0 {
             add(
                 "blind",
-                format!("Monitoring was blind during {}", i.title),
+                format!("Monitoring was blind during “{}”", i.title),
                 prose(facts.unseen),
                 "seen".into(),
                 &anchor,
@@ -259,6 +259,9 @@ fn sentence(e: &Evidence, word: Word, reasons: &[Reason], so_far: bool) -> Strin
             format!("Stable{when}: no incident, every objective met, seen {seen} of the time.")
         }
         Word::Amber => match reasons.iter().find(|r| r.word == Word::Amber) {
+            Some(first) if first.threshold == "none" => {
+                format!("Stable{when}, with {}: {} ({}).", concerns(reasons.len()), lower(&first.text), first.value)
+            }
             Some(first) => format!(
                 "Stable{when}, with {}: {} ({}, limit {}).",
                 concerns(reasons.len()),
