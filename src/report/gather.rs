@@ -232,8 +232,9 @@ pub async fn gather(store: &Store, inputs: &Inputs) -> Result<Gathered, ReportEr
         .into_iter()
         .map(|f| SourceHeard { source: f.source, heard_until: f.last_ok_poll.map(|t| t.min(end)) })
         .collect();
+    // Strictly before: storing this very report is audited at `as_of` or later, and must not change it.
     let audit_head =
-        state.audit_log(AUDIT_ROWS_MAX).await?.into_iter().find(|e| e.at <= inputs.as_of).map(|e| (e.seq, e.hash));
+        state.audit_log(AUDIT_ROWS_MAX).await?.into_iter().find(|e| e.at < inputs.as_of).map(|e| (e.seq, e.hash));
     Ok(Gathered {
         markers: state.markers(&service, chart_from, end).await?,
         transitions: state.transitions(Some(&service), live_at, end).await?,
@@ -457,6 +458,10 @@ async fn outbox(store: &Store, service: &str, live_at: Timestamp, end: Timestamp
             _ => None,
         };
         let message = row.new.message;
+        if message.kind == MessageKind::ReportReady && row.new.enqueued_at >= end {
+            // The announcement of this very report.
+            continue;
+        }
         sent.push(Sent {
             id: row.new.id,
             channel: row.new.channel,

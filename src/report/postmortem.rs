@@ -129,14 +129,11 @@ pub fn draft(frame: &Frame, model: &ReportModel) -> Option<Postmortem> {
         |w| w.title.clone(),
     );
     let mut rows_of_time = timeline(frame, g.live_at, g.end.min(until.plus(Duration::from_secs(1800))));
-    for row in &mut rows_of_time {
-        row.text = disarmed(&row.text);
-    }
     let more_timeline = rows_of_time.len().saturating_sub(TIMELINE_MAX);
     rows_of_time.truncate(TIMELINE_MAX);
     Some(Postmortem {
         schema: SCHEMA,
-        title: format!("{}{version}: {}", g.launch.service, disarmed(&what)),
+        title: format!("{}{version}: {}", g.launch.service, what),
         service: g.launch.service.clone(),
         launch: g.launch.id.clone(),
         version: g.launch.version.clone(),
@@ -186,11 +183,6 @@ pub fn draft(frame: &Frame, model: &ReportModel) -> Option<Postmortem> {
     })
 }
 
-/// What came from outside must not look like an open question.
-fn disarmed(text: &str) -> String {
-    text.replace("[[", "[").replace("]]", "]")
-}
-
 fn summary(
     frame: &Frame,
     model: &ReportModel,
@@ -206,7 +198,7 @@ fn summary(
             "{}{version} went live on {}. {after} later “{}” began and lasted {}{}.",
             model.service,
             model.live_at.full,
-            disarmed(&w.title),
+            w.title,
             prose(until.since(from)),
             if open { " and is not over" } else { "" }
         ),
@@ -233,7 +225,7 @@ fn impact(model: &ReportModel, rows: &[IncidentRow]) -> Vec<Small> {
         .collect();
     for r in rows {
         facts.push(small(
-            &format!("{} {}", r.severity, disarmed(&r.title)),
+            &format!("{} {}", r.severity, r.title),
             format!("{} requests failed", r.failed_requests.text),
             format!("down {}, degraded {}, budget {}", r.down, r.degraded, r.budget.text),
         ));
@@ -262,7 +254,7 @@ fn impact(model: &ReportModel, rows: &[IncidentRow]) -> Vec<Small> {
 fn detection(rows: &[IncidentRow]) -> Vec<Small> {
     rows.iter()
         .map(|r| Small {
-            title: format!("{} {}", r.severity, disarmed(&r.title)),
+            title: format!("{} {}", r.severity, r.title),
             text: format!("first by {}", r.detected_by),
             note: format!("noticed {}, taken {}, over {}", r.mttd, r.mtta, r.mttr),
         })
@@ -273,7 +265,7 @@ fn worked(frame: &Frame, model: &ReportModel) -> Vec<String> {
     let mut found = Vec::new();
     for r in &model.incidents.rows {
         if let Some(d) = r.facts.mttd {
-            found.push(format!("An alert for “{}” was accepted {} after impact began.", disarmed(&r.title), prose(d)));
+            found.push(format!("An alert for “{}” was accepted {} after impact began.", r.title, prose(d)));
         }
         if let Some(d) = r.facts.mtta {
             found.push(format!("Somebody took it {} later.", prose(d)));
@@ -295,7 +287,7 @@ fn failed(frame: &Frame, model: &ReportModel) -> Vec<String> {
     let mut found = Vec::new();
     for r in &model.incidents.rows {
         if r.facts.mttd.is_none() && r.facts.first_alert.is_some() {
-            found.push(format!("No channel accepted the alert for “{}”.", disarmed(&r.title)));
+            found.push(format!("No channel accepted the alert for “{}”.", r.title));
         }
         if let (Some(report), Some(alert)) = (r.facts.first_report, r.facts.first_alert)
             && report < alert
@@ -313,7 +305,7 @@ fn failed(frame: &Frame, model: &ReportModel) -> Vec<String> {
         found.push(format!("No gate foresaw {}.", model.hindsight.unforeseen.join(", ")));
     }
     for s in frame.g.outbox.iter().filter(|s| s.dead.is_some()) {
-        found.push(format!("“{}” never reached {}.", disarmed(&s.title), s.channel));
+        found.push(format!("“{}” never reached {}.", s.title, s.channel));
     }
     for name in &model.alert_quality.unacked_critical {
         found.push(format!("Nobody acknowledged {name}."));
@@ -346,7 +338,7 @@ fn actions(model: &ReportModel) -> Vec<Action> {
             && report < alert
         {
             found.push((
-                format!("Alert earlier on “{}”: users were {} ahead", disarmed(&r.title), prose(alert.since(report))),
+                format!("Alert earlier on “{}”: users were {} ahead", r.title, prose(alert.since(report))),
                 "detect",
                 "P1",
             ));

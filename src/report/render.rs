@@ -161,11 +161,25 @@ pub fn mail(model: &ReportModel, plain: bool) -> Result<String, ReportError> {
 }
 
 pub fn postmortem_html(draft: &Postmortem) -> Result<String, ReportError> {
-    print("postmortem/google.html", &with_drawings(value("postmortem.html", draft)?, &draft.charts))
+    let mut json = with_drawings(value("postmortem.html", draft)?, &draft.charts);
+    disarm(&mut json);
+    print("postmortem/google.html", &json)
 }
 
 pub fn postmortem_markdown(draft: &Postmortem) -> Result<String, ReportError> {
-    print("postmortem/google.md", &value("postmortem.md", draft)?)
+    let mut json = value("postmortem.md", draft)?;
+    disarm(&mut json);
+    print("postmortem/google.md", &json)
+}
+
+/// Only our own blocks are open questions: what came from outside must not look like one.
+fn disarm(value: &mut Json) {
+    match value {
+        Json::String(s) if s.contains("[[") => *s = s.replace("[[", "[\u{200b}["),
+        Json::Array(items) => items.iter_mut().for_each(disarm),
+        Json::Object(map) => map.iter_mut().filter(|(key, _)| *key != "block").for_each(|(_, v)| disarm(v)),
+        _ => {}
+    }
 }
 
 /// `hypercare.postmortem/v1`.

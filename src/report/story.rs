@@ -191,7 +191,11 @@ impl Story {
     pub async fn walk(&self, states: &[LaunchState]) {
         for state in states {
             let launch = self.store.state.launch(&self.launch).await.unwrap().unwrap();
-            let at = if *state == LaunchState::RolledBack { self.share(0.64) } else { self.t0 };
+            let at = match state {
+                LaunchState::Hypercare => self.share(0.62),
+                LaunchState::RolledBack => self.share(0.64),
+                _ => self.t0,
+            };
             let mut step = Move::to(*state, &launch, at, "ana").because("tested");
             if *state == LaunchState::Live {
                 step.live_at = Some(self.t0);
