@@ -187,7 +187,7 @@ fn end_label(chart: &LineChart, line: &super::Line, wide: bool) -> String {
     let last = line.points.iter().rev().find(|p| p.1.is_finite());
     match last {
         Some(last) if wide => clip(&format!("{} {}", line.name, chart.unit.text(last.1)), 26.0 * GLYPH),
-        _ => clip(&line.name, if wide { 20.0 } else { 7.0 } * GLYPH),
+        _ => clip(&line.name, if wide { 20.0 } else { 8.0 } * GLYPH),
     }
 }
 
@@ -334,7 +334,7 @@ fn mark_rows(chart: &LineChart) -> MarkRows {
     let mut taken: Vec<Vec<(f64, f64)>> = vec![Vec::new(); rows_max];
     let mut row = Vec::new();
     for mark in &chart.marks {
-        let (x, words) = (at(mark.at), 14.0 + flag_words(mark).chars().count() as f64 * GLYPH);
+        let (x, words) = (at(mark.at), 14.0 + flag_words(chart, mark).chars().count() as f64 * GLYPH);
         let (a, b) = if flies_left(chart, mark, x) { (x - words, x + 4.0) } else { (x - 4.0, x + words) };
         let free = taken.iter().position(|row| row.iter().all(|(c, d)| b < *c || a > *d));
         if let Some(r) = free {
@@ -346,13 +346,13 @@ fn mark_rows(chart: &LineChart) -> MarkRows {
     MarkRows { row, height: used as f64 * 16.0 }
 }
 
-fn flag_words(mark: &super::Mark) -> String {
-    clip(&mark.label, 28.0 * GLYPH)
+fn flag_words(chart: &LineChart, mark: &super::Mark) -> String {
+    clip(&mark.label, if chart.width >= 600 { 28.0 } else { 18.0 } * GLYPH)
 }
 
 /// Near the right edge the flag flies to the left.
 fn flies_left(chart: &LineChart, mark: &super::Mark, x: f64) -> bool {
-    x + 14.0 + flag_words(mark).chars().count() as f64 * GLYPH > f64::from(chart.width)
+    x + 14.0 + flag_words(chart, mark).chars().count() as f64 * GLYPH > f64::from(chart.width)
 }
 
 fn marks(svg: &mut String, chart: &LineChart, plot: &Plot, rows: &MarkRows) {
@@ -372,7 +372,7 @@ fn marks(svg: &mut String, chart: &LineChart, plot: &Plot, rows: &MarkRows) {
             top = px(y),
             bottom = px(plot.bottom)
         );
-        let label = flag_words(mark);
+        let label = flag_words(chart, mark);
         if row.is_some() {
             let flip = flies_left(chart, mark, x);
             let side = if flip { -1.0 } else { 1.0 };

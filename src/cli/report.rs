@@ -2,7 +2,6 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
@@ -12,12 +11,12 @@ use super::config::Need;
 use super::output::{self, FormatArg, Out, Tone, clean_line, pad, paint};
 use super::{Exit, Failure, Global};
 use crate::config::{Loaded, Secrets};
+use crate::daemon::tell;
 use crate::domain::clock::Timestamp;
 use crate::domain::evidence::sha256_hex;
 use crate::domain::launch::Launch;
 use crate::domain::units::Span;
-use crate::report::{self, Documents, Inputs, NoticeContext, Objective, ReportError, Word};
-use crate::sources::metric::From as SourceKind;
+use crate::report::{self, Documents, Inputs, NoticeContext, ReportError, Word};
 use crate::store::state::reports::StoredReport;
 use crate::store::{Role, Store};
 
@@ -125,7 +124,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
 /// The configuration and the store beside a running daemon.
 pub async fn open(global: &Global) -> anyhow::Result<(Loaded, Store)> {
     let loaded = global.config(Need::Nothing, Secrets::MayBeMissing)?;
-    let dir = loaded.dir().join(&loaded.config.store.path);
+    let dir = loaded.store_dir();
     if !dir.exists() {
         let message = format!("there is no store at {}", dir.display());
         return Err(Failure::new(Exit::Unreachable, message).hint("`hypercare run` makes one").into());
@@ -159,40 +158,9 @@ pub fn as_of(which: &Which, launch: &Launch, now: Timestamp) -> Result<Timestamp
     Ok(launch.window_end.map_or(at, |end| at.min(end)))
 }
 
-/// What the report of `launch` depends on besides the database.
+/// What the report of `launch` depends on besides the database: the same as the daemon's, so that bytes compare.
 pub fn inputs(loaded: &Loaded, launch: &Launch, as_of: Timestamp) -> Inputs {
-    let config = &loaded.config;
-    let only = config.only_service();
-    let ours = |named: Option<&str>| named.or(only).is_none_or(|s| s == launch.service);
-    let slos = config
-        .slo
-        .iter()
-        .filter(|(name, slo)| {
-            let namesake = config.service.contains_key(*name).then_some(name.as_str());
-            ours(slo.service.as_deref().or(namesake))
-        })
-        .map(|(name, slo)| {
-            let objective = Objective {
-                name: name.clone(),
-                objective: slo.objective,
-                bad: slo.bad.clone(),
-                good: slo.good.clone(),
-                total: slo.total.clone(),
-                period: slo.period.get(),
-            };
-            (name.clone(), objective)
-        })
-        .collect();
-    let intervals = config.metric.values().filter_map(|m| match &m.from {
-        SourceKind::Prometheus(c) if ours(c.service.as_deref()) => Some(c.interval.get()),
-        SourceKind::Prometheus(_) | SourceKind::Http(_) | SourceKind::Host(_) => None,
-    });
-    Inputs {
-        slos,
-        interval: intervals.min().unwrap_or(Duration::from_secs(15)),
-        config_hash: loaded.hash.clone(),
-        ..Inputs::new(&launch.id, as_of, config.service.get(&launch.service).cloned().unwrap_or_default())
-    }
+    tell::inputs(&loaded.setup(false), launch, as_of)
 }
 
 /// A report that cannot be made for reasons the caller can mend is a wrong command line, not our fault.
@@ -221,7 +189,7 @@ async fn run_report(args: &Args, global: &Global, loaded: &Loaded, store: &Store
     let file = match (&args.out, args.open) {
         (Some(path), _) => Some(path.clone()),
         (None, true) => {
-            let folder = loaded.dir().join(&loaded.config.store.path).join("reports");
+            let folder = loaded.store_dir().join("reports");
             std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
             Some(folder.join(format!("{}.{}", launch.id, format.ending())))
         }
