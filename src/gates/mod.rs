@@ -203,7 +203,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         // monitoring
         later(&not_built::MONITORING_LOGGING),
         later(&not_built::MONITORING_LOG_CONTEXT),
-        later(&not_built::MONITORING_METRICS),
+        Box::new(monitoring::metrics::Metrics),
         later(&not_built::MONITORING_ALERT_ERRORS),
         later(&not_built::MONITORING_ALERT_CPU),
         later(&not_built::MONITORING_ALERT_MEMORY),

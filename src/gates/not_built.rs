@@ -350,23 +350,6 @@ pub static MONITORING_LOG_CONTEXT: About = About {
     fix: "bind the context once per request",
 };
 
-pub static MONITORING_METRICS: About = About {
-    id: "monitoring.metrics",
-    section: Section::Monitoring,
-    class: Class::B,
-    line: "metrics collection: Prometheus / Grafana / OpenTelemetry",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Exclusive,
-    lock: Lock::TargetShared,
-    needs: &["performance.load"],
-    timeout: ACTIVE,
-    skipped_for: &[],
-    reads: "the target",
-    decides: "counters move",
-    fix: "mount the middleware first",
-};
-
 pub static MONITORING_ALERT_ERRORS: About = About {
     id: "monitoring.alert_errors",
     section: Section::Monitoring,

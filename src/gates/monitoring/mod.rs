@@ -2,6 +2,9 @@
 
 pub mod metrics;
 
+pub mod prometheus_api;
+pub mod red;
+
 use serde::{Deserialize, Serialize};
 
 /// One table per gate.
