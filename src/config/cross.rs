@@ -113,6 +113,8 @@ pub fn problems(config: &Config, root: &Node) -> Vec<Problem> {
         out.push(problem.hint("listen on 127.0.0.1 and put a proxy with a login in front"));
     }
     targets(config, &mut out);
+    let known: Vec<String> = channels.iter().map(|c| c.to_string()).collect();
+    out.extend(config.gates.problems(&known).into_iter().map(|p| p.under(&["gates"])));
     out
 }
 

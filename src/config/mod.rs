@@ -66,6 +66,21 @@ impl Config {
             _ => None,
         }
     }
+
+    /// The gates' slice, told what the watch will scrape: `monitoring.metrics` asks whether anybody collects.
+    pub fn gates_told(&self) -> gates::Config {
+        let mut told = self.gates.clone();
+        told.monitoring.metrics.watched = self
+            .metric
+            .values()
+            .filter_map(|source| match &source.from {
+                sources::metric::From::Prometheus(scrape) => Some(scrape.targets.clone()),
+                sources::metric::From::Http(_) | sources::metric::From::Host(_) => None,
+            })
+            .flatten()
+            .collect();
+        told
+    }
 }
 
 /// Must references to secrets resolve? A laptop that only runs gates need not hold the mail password.

@@ -35,7 +35,7 @@ impl Loaded {
         daemon::Setup {
             services: c.service.clone(),
             launches: c.launch.clone(),
-            gates: c.gates.clone(),
+            gates: c.gates_told(),
             metrics: c.metric.clone(),
             feedback: c.feedback.clone(),
             objectives: objectives.collect(),

@@ -344,3 +344,14 @@ fn every_shipped_file_loads() {
 fn an_empty_file_and_no_file_are_the_defaults() {
     assert_eq!(loaded("").unwrap().hash, Loaded::defaults().hash);
 }
+
+#[test]
+fn gates_tables_are_checked_and_told_what_the_watch_scrapes() {
+    let shop = "[service.shop]\nurl = \"http://127.0.0.1:1/\"\n";
+    let complaint = complaints(&format!("{shop}[gates.code.coverage]\nminimum = 80.0\n"));
+    assert!(complaint.contains("80 is not a share") && complaint.contains("4:"), "{complaint}");
+
+    let scrape = "[metric.app.from.prometheus]\ntargets = [\"http://shop:9000/metrics\"]\n";
+    let watched = loaded(&format!("{shop}{scrape}")).unwrap().config.gates_told().monitoring.metrics.watched;
+    assert_eq!(watched.iter().map(|u| u.as_str()).collect::<Vec<_>>(), ["http://shop:9000/metrics"]);
+}

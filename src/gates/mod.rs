@@ -244,16 +244,28 @@ pub struct Config {
     pub release: release::Config,
 }
 
-/// What is wrong with the gates' own tables, paths from `[gates]` on. `channels`: the names of the configured channels.
-pub fn problems(config: &Config, channels: &[String]) -> Vec<Problem> {
-    let mut out = Vec::new();
-    let mut add = |found: Option<Vec<Problem>>, at: [&str; 2]| {
-        out.extend(found.into_iter().flatten().map(|p| p.under(&at)));
-    };
-    add(config.delivery.naming.validate().err(), ["delivery", "naming"]);
-    add(config.release.changelog.validate().err(), ["release", "changelog"]);
-    add(config.release.announcement.validate(channels).err(), ["release", "announcement"]);
-    out
+impl Config {
+    /// Everything wrong with the gates' tables, by path below `gates`. `channels` are the names that exist.
+    pub fn problems(&self, channels: &[String]) -> Vec<Problem> {
+        let none = |result: Result<(), Vec<Problem>>| result.err().unwrap_or_default();
+        let tables = [
+            ("code", "coverage", self.code.coverage.validate()),
+            ("code", "leftover_debug", self.code.leftover_debug.validate()),
+            ("delivery", "naming", none(self.delivery.naming.validate().map(|_| ()))),
+            ("security", "exposure", none(self.security.exposure.validate())),
+            ("security", "headers", none(self.security.headers.validate())),
+            ("performance", "load", self.performance.load.validate()),
+            ("monitoring", "metrics", self.monitoring.metrics.validate()),
+            ("infrastructure", "env_encrypted", self.infrastructure.env_encrypted.validate()),
+            ("release", "announcement", none(self.release.announcement.validate(channels))),
+            ("release", "changelog", none(self.release.changelog.validate())),
+            ("release", "endpoints", self.release.endpoints.validate()),
+        ];
+        let under = |(section, gate, problems): (&'static str, &'static str, Vec<Problem>)| {
+            problems.into_iter().map(move |p| p.under(&[section, gate]))
+        };
+        tables.into_iter().flat_map(under).collect()
+    }
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     let inputs = GateInputs {
         service: subject.service.clone(),
         service_config: subject.service_config,
-        config: config.gates,
+        config: config.gates_told(),
         repo: subject.repo,
         url: subject.url,
         channels: config.channel.keys().cloned().collect(),

@@ -23,12 +23,3 @@ pub struct Config {
     pub coverage: coverage::Config,
     pub leftover_debug: leftover_debug::Config,
 }
-
-impl Config {
-    /// All problems of all gates, by path below `gates.code`.
-    pub fn validate(&self) -> Vec<crate::domain::problem::Problem> {
-        let coverage = self.coverage.validate().into_iter().map(|p| p.under(&["coverage"]));
-        let leftovers = self.leftover_debug.validate().into_iter().map(|p| p.under(&["leftover_debug"]));
-        coverage.chain(leftovers).collect()
-    }
-}

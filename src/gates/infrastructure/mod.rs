@@ -13,10 +13,3 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     pub env_encrypted: env_encrypted::Config,
 }
-
-impl Config {
-    /// All problems of all gates, by path below `gates.infrastructure`.
-    pub fn validate(&self) -> Vec<crate::domain::problem::Problem> {
-        self.env_encrypted.validate().into_iter().map(|p| p.under(&["env_encrypted"])).collect()
-    }
-}
