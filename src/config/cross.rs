@@ -7,8 +7,11 @@ use std::net::IpAddr;
 use super::check::suggest;
 use super::dom::Node;
 use super::{Config, names};
+use crate::alerts::route;
 use crate::daemon::ReportFormat;
 use crate::domain::problem::Problem;
+use crate::sources::{feedback, metric};
+use crate::{gates, promql};
 
 /// Names become labels, file names and parts of ids.
 const NAME_CHARS_MAX: usize = 64;
@@ -38,6 +41,12 @@ pub fn problems(config: &Config, root: &Node) -> Vec<Problem> {
             out.push(Problem::at(["service", name, "timezone"], format!("`{zone}` is not a time zone")).hint(hint));
         }
     }
+    for (name, source) in &config.metric {
+        out.extend(metric::validate(source).into_iter().map(|p| p.under(&["metric", name])));
+    }
+    for (name, source) in &config.feedback {
+        out.extend(feedback::validate(source).into_iter().map(|p| p.under(&["feedback", name])));
+    }
     for table in ["metric", "feedback"] {
         for name in names(root, table) {
             belongs_to_a_service(table, name, root, &services, &mut out);
@@ -55,6 +64,11 @@ pub fn problems(config: &Config, root: &Node) -> Vec<Problem> {
         if !(slo.objective > 0.0 && slo.objective < 100.0) {
             out.push(Problem::at(at("objective"), "must lie between 0 and 100 per cent").hint("for example 99.9"));
         }
+        for (key, expr) in [("bad", &slo.bad), ("good", &slo.good), ("total", &Some(slo.total.clone()))] {
+            if let Some(Err(e)) = expr.as_ref().map(|e| promql::parse(e)) {
+                out.push(Problem::at(at(key), format!("is not PromQL: {e}")));
+            }
+        }
         if slo.bad.is_some() == slo.good.is_some() {
             out.push(Problem::at(["slo", name], "needs either `bad` or `good`, and not both"));
         }
@@ -71,17 +85,19 @@ pub fn problems(config: &Config, root: &Node) -> Vec<Problem> {
     for (name, channel) in &config.channel {
         out.extend(channel.problems().into_iter().map(|p| p.under(&["channel", name])));
     }
-    let known: Vec<String> = channels.iter().map(|c| c.to_string()).collect();
-    out.extend(crate::gates::problems(&config.gates, &known).into_iter().map(|p| p.under(&["gates"])));
-    for (index, route) in config.route.iter().enumerate() {
+    for (index, wish) in config.route.iter().enumerate() {
         let index = index.to_string();
-        if route.channels.is_empty() {
+        if let Err(e) = route::matchers(&wish.matchers) {
+            let problem = Problem::at(["route", &index, "match"], format!("is not a list of matchers: {e}"));
+            out.push(problem.hint(r#"severity="critical",service=~"shop|pay""#));
+        }
+        if wish.channels.is_empty() {
             out.push(Problem::at(["route", &index, "channels"], "this route tells nobody"));
         }
-        for (i, channel) in route.channels.iter().enumerate() {
+        for (i, channel) in wish.channels.iter().enumerate() {
             known_channel(&["route", &index, "channels", &i.to_string()], channel, &channels, &mut out);
         }
-        if let Some(failover) = &route.failover {
+        if let Some(failover) = &wish.failover {
             known_channel(&["route", &index, "failover"], failover, &channels, &mut out);
         }
     }

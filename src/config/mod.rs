@@ -229,8 +229,46 @@ fn read(mut files: Vec<SourceFile>, secrets: Secrets, env: &dyn Environment) -> 
     diagnostics.sort_by_key(|d| d.place.as_ref().map(|p| (p.file, p.span.start)));
     let (errors, warnings): (Vec<_>, Vec<_>) = diagnostics.into_iter().partition(|d| d.level == Level::Error);
     match config {
-        Some(config) if errors.is_empty() => Ok(Loaded::of(config, files, warnings, &found.written)),
+        Some(mut config) if errors.is_empty() => {
+            complete(&mut config, &mut found.written);
+            Ok(Loaded::of(config, files, warnings, &found.written))
+        }
         _ => Err(Invalid { diagnostics: errors.into_iter().chain(warnings).collect(), files }),
+    }
+}
+
+/// What a short file leaves out is what most people mean: the page is probed, everybody hears everything, and everybody
+/// gets the report. Whoever writes one `[metric]`, `[[route]]` or `[launch.NAME]` decides for themselves.
+fn complete(config: &mut Config, written: &mut Vec<(Trail, String)>) {
+    if config.metric.is_empty() {
+        for (name, service) in &config.service {
+            let (key, Some(url)) = (match (&service.live_url, &service.url) {
+                (Some(live), _) => ("live_url", Some(live)),
+                (None, url) => ("url", url.as_ref()),
+            }) else {
+                continue;
+            };
+            let trail = |parts: &[&str]| parts.iter().map(|p| p.to_string()).collect::<Trail>();
+            // A URL that was a reference stays one where it is shown.
+            let from = trail(&["service", name, key]);
+            if let Some((_, text)) = written.iter().find(|(t, _)| *t == from).cloned() {
+                written.push((trail(&["metric", name, "from", "http", "url"]), text));
+            }
+            let probe = serde_json::json!({"from": {"http": {"service": name, "url": url}}});
+            if let Ok(probe) = serde_json::from_value(probe) {
+                config.metric.insert(name.clone(), probe);
+            }
+        }
+    }
+    let everybody: Vec<String> = config.channel.keys().cloned().collect();
+    if config.route.is_empty() && !everybody.is_empty() {
+        config.route.push(alerts::RouteConfig { channels: everybody.clone(), ..Default::default() });
+    }
+    for name in config.service.keys() {
+        config.launch.entry(name.clone()).or_insert_with(|| daemon::LaunchConfig {
+            report: daemon::ReportConfig { to: everybody.clone(), ..Default::default() },
+            ..Default::default()
+        });
     }
 }
 

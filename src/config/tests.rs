@@ -355,3 +355,86 @@ fn gates_tables_are_checked_and_told_what_the_watch_scrapes() {
     let watched = loaded(&format!("{shop}{scrape}")).unwrap().config.gates_told().monitoring.metrics.watched;
     assert_eq!(watched.iter().map(|u| u.as_str()).collect::<Vec<_>>(), ["http://shop:9000/metrics"]);
 }
+
+#[test]
+fn the_smallest_file_probes_tells_and_reports() {
+    let loaded = load_text(MINIMAL, Path::new("hypercare.toml"), Secrets::MustResolve, &env());
+    let config = loaded.map_err(|e| e.to_string()).unwrap().config;
+    let sources::metric::From::Http(probe) = &config.metric["shop"].from else { panic!("not a probe") };
+    assert_eq!(probe.url.as_str(), "https://shop.example/");
+    assert_eq!(config.route[0].channels, ["me"]);
+    assert_eq!(config.launch["shop"].report.to, ["me"]);
+}
+
+wrong!(
+    rooms_find_their_own_mistakes_at_their_places,
+    "
+[service.shop]
+[metric.a.from.prometheus]
+targets = [\"ftp://x.example\"]
+interval = \"0s\"
+[metric.b.from.http]
+url = \"https://shop.example\"
+expect = { body = \"(\" }
+[slo.shop]
+objective = 99
+bad = 'sum('
+total = 'x'
+[channel.a.via.email]
+to = [\"nobody\"]
+smtp = \"http://x.example\"
+[channel.b.via.webhook]
+url = \"http://127.0.0.1:1\"
+[[route]]
+match = 'severity=='
+channels = [\"a\"]
+[gates.performance.load]
+target_rps = -1
+[gates.delivery.naming]
+tag = \"(\"
+[gates.release.announcement]
+channels = [\"nobody\"]
+"
+);
+
+/// The example teaches: a key that it does not show does not exist for most people.
+#[test]
+fn the_example_shows_every_key() {
+    fn keys(schema: &Json, root: &Json, depth: usize, out: &mut std::collections::BTreeSet<String>) {
+        if depth > 24 {
+            return;
+        }
+        if let Some(target) = schema["$ref"].as_str().and_then(|r| root.pointer(r.trim_start_matches('#'))) {
+            keys(target, root, depth + 1, out);
+        }
+        for (key, sub) in schema["properties"].as_object().into_iter().flatten() {
+            out.insert(key.clone());
+            keys(sub, root, depth + 1, out);
+        }
+        for list in ["oneOf", "anyOf"] {
+            for sub in schema[list].as_array().into_iter().flatten() {
+                keys(sub, root, depth + 1, out);
+            }
+        }
+        for sub in [&schema["additionalProperties"], &schema["items"]] {
+            keys(sub, root, depth + 1, out);
+        }
+    }
+    let (schema, mut all) = (schema(), std::collections::BTreeSet::new());
+    keys(&schema, &schema, 0, &mut all);
+    assert!(all.len() > 80, "the walk finds the keys: {}", all.len());
+    // A key is shown as `key =`, or as a part of a `[table.header]`; commented lines count.
+    let mut shown = std::collections::BTreeSet::new();
+    for line in EXAMPLE.lines().map(|l| l.trim_start_matches(['#', ' '])) {
+        if let Some(header) = line.strip_prefix('[') {
+            shown.extend(header.split(']').next().unwrap().trim_start_matches('[').split('.').map(str::to_string));
+        }
+        for (at, _) in line.match_indices('=') {
+            let before = line[..at].trim_end();
+            let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(0, |i| i + 1);
+            shown.insert(before[start..].to_string());
+        }
+    }
+    let missing: Vec<&String> = all.iter().filter(|k| !shown.contains(*k)).collect();
+    assert!(missing.is_empty(), "add to config/hypercare.example.toml: {missing:?}");
+}
