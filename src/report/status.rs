@@ -91,7 +91,7 @@ pub struct FeedbackStatus {
 
 /// Reads the present. `services` are those of the configuration; launches of others are shown too.
 pub async fn read(store: &Store, services: &[String], now: Timestamp) -> Result<Status, StoreError> {
-    let last = store.state.last_beat().await?;
+    let last = store.state.newest_beat().await?;
     let mut launches = Vec::new();
     for launch in shown(store.state.launches().await?) {
         launches.push(launch_status(store, launch, now).await?);

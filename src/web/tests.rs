@@ -285,11 +285,13 @@ async fn health_and_readiness_are_told_apart() {
 async fn status_speaks_json_to_programs_and_html_to_browsers() {
     let server = server().await;
     server.fill().await;
+    server.store.state.beat("this boot", server.clock.now()).await.unwrap();
     let json = server.get("/status").await;
     let status: serde_json::Value = serde_json::from_str(&json.body).unwrap();
     assert_eq!(status["schema"], "hypercare.status/v1");
     assert_eq!(status["launches"][0]["state"], "live");
     assert_eq!(status["alerts"]["firing"], 1);
+    assert_eq!(status["daemon"]["alive"], true, "the one that answers is alive");
     let html = server.ask("GET /status\naccept: text/html,*/*;q=0.8", &server.addr.to_string(), "").await;
     assert!(html.head.contains("text/html") && html.body.contains("1 firing"));
     let version = server.get("/version").await;

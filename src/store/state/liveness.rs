@@ -32,6 +32,13 @@ impl State {
     /// Last sign of life of any earlier boot, and whether it shut down cleanly.
     pub async fn last_beat(&self) -> Result<Option<(Timestamp, bool)>> {
         let own = self.boot.lock().unwrap_or_else(|e| e.into_inner()).clone();
+        self.beat_of_others(own).await
+    }
+    /// Last sign of life of any boot, this one included.
+    pub async fn newest_beat(&self) -> Result<Option<(Timestamp, bool)>> {
+        self.beat_of_others(None).await
+    }
+    async fn beat_of_others(&self, own: Option<String>) -> Result<Option<(Timestamp, bool)>> {
         let row: Option<(i64, bool)> = sqlx::query_as(
             "SELECT last_at, clean_shutdown FROM liveness WHERE ?1 IS NULL OR boot <> ?1
              ORDER BY last_at DESC LIMIT 1",

@@ -609,6 +609,7 @@ async fn liveness_tells_a_crash_from_a_goodbye() {
     state.beat("b1", at(1)).await.unwrap();
     state.beat("b1", at(6)).await.unwrap();
     assert_eq!(state.last_beat().await.unwrap(), None, "its own life is no earlier boot");
+    assert_eq!(state.newest_beat().await.unwrap(), Some((at(6), false)));
     let key = state.instance_key().await.unwrap();
     let state = state.crash().await;
     assert_eq!(state.last_beat().await.unwrap(), Some((at(6), false)));
