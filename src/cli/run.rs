@@ -11,7 +11,7 @@ use super::{Exit, Failure, Global};
 use crate::config::Secrets;
 use crate::daemon::launches::{self, Order};
 use crate::daemon::tasks::{self, Daemon};
-use crate::daemon::{Setup, feedback};
+use crate::daemon::{Setup, feedback, tell};
 use crate::sources::feedback::form::Form;
 use crate::store::{Role, Store};
 use crate::web::{self, FormAnswer, FormHandler, FormRequest};
@@ -43,14 +43,16 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
         plan(&store, &setup).await?;
     }
     let daemon = tasks::start(store.clone(), setup.clone(), global.shutdown.clone()).await?;
-    let app = web::App::new(web::Parts {
+    let told = setup.clone();
+    let parts = web::Parts {
         store: store.clone(),
         services: setup.services.clone(),
         ready: daemon.ready.clone(),
         external_url: setup.external_url.clone(),
         listen: listener.local_addr()?,
         forms: forms(&daemon, &store),
-    });
+    };
+    let app = web::App::with_report_inputs(parts, Arc::new(move |launch, as_of| tell::inputs(&told, launch, as_of)));
     tracing::info!(url = %setup.external_url, "launch room");
     let ended = web::serve(listener, app, global.shutdown.clone().cancelled_owned()).await;
     global.shutdown.cancel();

@@ -10,8 +10,8 @@ use super::{Config, names};
 use crate::alerts::route;
 use crate::daemon::ReportFormat;
 use crate::domain::problem::Problem;
+use crate::promql;
 use crate::sources::{feedback, metric};
-use crate::{gates, promql};
 
 /// Names become labels, file names and parts of ids.
 const NAME_CHARS_MAX: usize = 64;

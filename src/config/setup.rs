@@ -6,9 +6,10 @@ use super::Loaded;
 use crate::{daemon, report};
 
 impl Loaded {
-    /// Folder of `state.db` and `samples.db`, next to the configuration unless it says otherwise.
+    /// Folder of `state.db` and `samples.db`: as written (and resolved) in the configuration, the default beside it.
     pub fn store_dir(&self) -> PathBuf {
-        self.dir().join(&self.config.store.path)
+        let path = &self.config.store.path;
+        if *path == crate::store::Config::default().path { self.dir().join(path) } else { path.clone() }
     }
 
     /// The daemon's slices. Rule files are looked up now; a pattern that matches nothing is in `rule_files` as written,
@@ -44,6 +45,7 @@ impl Loaded {
             routes: c.route.clone(),
             channels: c.channel.clone(),
             retention: c.store.retention,
+            samples_bytes_max: u64::from(c.store.max_gib) << 30,
             external_url: c.web.external_url.clone().or_else(room).map(String::from).unwrap_or_default(),
             config_hash: self.hash.clone(),
             run_dir: self.store_dir().join("runs"),

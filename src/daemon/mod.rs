@@ -105,6 +105,8 @@ pub struct Setup {
     pub routes: Vec<alerts::RouteConfig>,
     pub channels: BTreeMap<String, notify::channel::Config>,
     pub retention: Span,
+    /// Hard cap of `samples.db`.
+    pub samples_bytes_max: u64,
     /// How people reach the launch room, for links in messages.
     pub external_url: String,
     pub config_hash: String,

@@ -10,6 +10,7 @@ use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::gap::{Gap, GapReason};
 use crate::sources::metric::{Batch, Collector};
 use crate::store::Store;
+use crate::telemetry::own;
 
 /// Batches that may wait for the writer. When full, collectors wait half an interval and then skip their slot.
 const QUEUE_BATCHES: usize = 8192;
@@ -73,6 +74,7 @@ pub async fn collect(mut collector: Collector, ingest: Ingest, clock: SharedCloc
         last_slot = slot;
         let Ok(permit) = ingest.polls.acquire().await else { break };
         let batch = collector.collect(slot).await;
+        own::scrape_slot(batch.gap.as_ref().map_or("ok", |gap| gap.reason.word()));
         drop(permit);
         match tokio::time::timeout(collector.interval / 2, ingest.queue.reserve()).await {
             Ok(Ok(place)) => place.send(batch),

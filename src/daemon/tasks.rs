@@ -32,6 +32,7 @@ use crate::net::{Client, Request};
 use crate::notify::{self, dispatcher::Dispatcher};
 use crate::sources;
 use crate::store::{Store, StoreError};
+use crate::telemetry::own;
 
 /// A task that ended too early is started again after this long.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
@@ -204,10 +205,16 @@ async fn evaluate(
     shutdown: CancellationToken,
 ) {
     let mut engine = engine.lock().await;
+    let mut due = store.clock.now();
     loop {
         let now = store.clock.now();
+        let begun = store.clock.monotonic();
+        let late = now.since(due);
         match engine.tick(now).await {
             Ok(report) => {
+                if report.rules_evaluated > 0 {
+                    own::rules_evaluated(store.clock.monotonic().saturating_sub(begun), late);
+                }
                 if !signals.ready.swap(true, Ordering::SeqCst) {
                     liveness::notify_manager(true);
                 }
@@ -221,7 +228,7 @@ async fn evaluate(
             Err(error) => tracing::error!(%error, "evaluating rules failed"),
         }
         // At least a moment between two looks, so that a burst of scrapes is evaluated together.
-        let due = engine.next_wake(store.clock.now()).max(now.plus(TICK_MIN));
+        due = engine.next_wake(store.clock.now()).max(now.plus(TICK_MIN));
         tokio::select! {
             stopped = sleep_until(due, &store.clock, &shutdown) => {
                 if stopped.is_err() {
@@ -254,6 +261,7 @@ async fn upkeep(store: Store, setup: Arc<Setup>, shutdown: CancellationToken) {
         match keep_from(&store, &setup).await {
             Ok(pinned) => {
                 let keep = now.minus(setup.retention.get()).min(pinned);
+                store.samples.set_limits(setup.samples_bytes_max, Some(pinned));
                 if let Err(error) = store.samples.maintain(now, keep).await {
                     tracing::error!(%error, "upkeep of the samples failed");
                 }

@@ -341,7 +341,7 @@ impl Stage {
     async fn fetch_documents(&self, options: &Options) -> anyhow::Result<()> {
         let report = self.dir.join("report.html");
         let text = report.display().to_string();
-        self.show(&["report", "--stored", "--out", &text], &[0]).await?;
+        self.show(&["report", "--out", &text], &[0, 1, 3]).await?;
         ensure!(report.is_file(), "report.html was not written");
         say(&format!("\n  report      {}", show(&report)));
         if !options.healthy {

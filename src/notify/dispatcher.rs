@@ -24,8 +24,8 @@ use crate::store::{Store, StoreError};
 
 /// A critical message that is not accepted after this long also goes to the failover channel.
 pub const FAILOVER_AFTER: Duration = Duration::from_secs(120);
-/// Longest sleep: a wake-up may be lost, the machine may sleep, the wall clock may be set.
-const SLEEP_MAX: Duration = Duration::from_secs(30);
+/// Other processes enqueue too (`go`, `announce`, `channel test`); this is how soon their messages are seen.
+const SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Shortest, so that a row due now never spins the loop.
 const SLEEP_MIN: Duration = Duration::from_millis(50);
 /// How often waiting rows are looked over.

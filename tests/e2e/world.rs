@@ -317,10 +317,6 @@ listen = "127.0.0.1:{web}"
     pub fn kill_9(&mut self) {
         drop(self.daemon.take());
     }
-
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.dir.path().join("daemon.log")).unwrap_or_default()
-    }
 }
 
 fn get_ready(port: u16) -> bool {
