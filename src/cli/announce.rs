@@ -262,7 +262,11 @@ mod tests {
 
     #[test]
     fn says_what_people_need_to_know() {
-        insta::assert_snapshot!(page(&message("### Added\n- Pay by card"), &["mail".into(), "chat".into()]));
+        let text = page(&message("### Added\n- Pay by card"), &["mail".into(), "chat".into()]);
+        let expect = "To: mail, chat\nSubject: [shop] Release v1.4.0\n\nRelease v1.4.0 of shop\n\n\
+                      Version:  v1.4.0\nCommit:   9f3c2e1\nWindow:   watched closely for 1d after go-live\n\
+                      Impact:   see the changes below\nContact:  #shop\n\n### Added\n- Pay by card\n";
+        assert_eq!(text, expect);
         assert!(page(&message("a\u{1b}[2Jb"), &[]).chars().all(|c| !c.is_control() || c == '\n'));
         assert!(message(&"x".repeat(9000)).body.chars().count() <= BODY_CHARS_MAX + 2);
     }
