@@ -159,6 +159,9 @@ fn router(shop: Arc<Inner>) -> Router {
         .with_state(shop)
 }
 
+/// Endpoints that only machines ask.
+const OPERATORS: [&str; 6] = ["/health", "/ready", "/status", "/version", "/metrics", "/forum.atom"];
+
 /// Counts and times every request under its route template, and sets the security headers.
 async fn measure(State(shop): State<Arc<Inner>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -166,8 +169,11 @@ async fn measure(State(shop): State<Arc<Inner>>, request: Request, next: Next) -
     let route = request.extensions().get::<MatchedPath>().map_or("other", |p| p.as_str()).to_string();
     let mut response = next.run(request).await;
     let code = u32::from(response.status().as_u16());
-    shop.requests.get_or_create(&RequestLabels { method, route: route.clone(), code }).inc();
-    shop.duration.get_or_create(&RouteLabels { route }).observe(started.elapsed().as_secs_f64());
+    // Operators' own looks are not traffic.
+    if !OPERATORS.contains(&route.as_str()) {
+        shop.requests.get_or_create(&RequestLabels { method, route: route.clone(), code }).inc();
+        shop.duration.get_or_create(&RouteLabels { route }).observe(started.elapsed().as_secs_f64());
+    }
     let headers = response.headers_mut();
     for (name, value) in [
         (

@@ -4,6 +4,8 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -62,6 +64,8 @@ struct Stage {
     dir: PathBuf,
     repository: Repository,
     shop: Shop,
+    /// Customers stay away while this is set.
+    closed: Arc<AtomicBool>,
     mails: Caught,
     hooks: Caught,
     hook_key: String,
@@ -92,7 +96,8 @@ impl Stage {
         let (hook_address, hooks) = catchers::webhooks(&dir, key.to_vec(), props.clone()).await?;
         let hook_key = format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(key));
         let client = Client::new();
-        tokio::spawn(traffic::run(Url::parse(&shop.url())?, client.clone(), props.clone()));
+        let closed = Arc::new(AtomicBool::new(false));
+        tokio::spawn(traffic::run(Url::parse(&shop.url())?, client.clone(), closed.clone(), props.clone()));
 
         let room_port = free_port()?;
         let room = Url::parse(&format!("http://127.0.0.1:{room_port}/"))?;
@@ -115,7 +120,7 @@ impl Stage {
             .kill_on_drop(true)
             .spawn()?;
         say("  $ hypercare run");
-        let stage = Stage { dir, repository, shop, mails, hooks, hook_key, room, client, clock, daemon, props };
+        let stage = Stage { dir, repository, shop, closed, mails, hooks, hook_key, room, client, clock, daemon, props };
         stage.wait_ready().await?;
         say(&format!("  launch room: {}", stage.room));
         if options.open {
@@ -140,9 +145,11 @@ impl Stage {
         self.shop.deploy(&self.repository.head()?);
         self.show(&["announce", "--yes"], &[0]).await?;
         self.wait_for_mail("Release v", Duration::from_secs(30)).await?;
-        let warm = started.plus(WARM_UP);
-        sleep_until(&self.clock, warm).await;
+        self.closed.store(true, Ordering::Relaxed);
         self.show(&["check"], &[0]).await?;
+        self.closed.store(false, Ordering::Relaxed);
+        say(&format!("\n  customers come for {} s: what is normal before go-live", WARM_UP.as_secs()));
+        sleep_until(&self.clock, self.clock.now().plus(WARM_UP)).await;
         self.show(&["go"], &[0]).await?;
         let t0 = self.clock.now();
 

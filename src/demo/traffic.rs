@@ -1,5 +1,7 @@
 //! Customers: a steady mix of requests against the shop until told to stop.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -26,13 +28,17 @@ const MIX: [(&str, &str); 10] = [
 ];
 
 /// Sends the mix at [`RATE`], each request on its own so that a slow answer holds up nobody.
-pub async fn run(base: Url, client: Client, shutdown: CancellationToken) {
+/// Nobody comes while `closed` is set: gates that count requests want the target for themselves.
+pub async fn run(base: Url, client: Client, closed: Arc<AtomicBool>, shutdown: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_secs(1) / RATE);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     for turn in 0usize.. {
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = tick.tick() => {}
+        }
+        if closed.load(Ordering::Relaxed) {
+            continue;
         }
         let (method, path) = MIX[turn % MIX.len()];
         let Ok(url) = base.join(path) else { return };

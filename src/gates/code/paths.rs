@@ -101,7 +101,7 @@ mod tests {
         check(&files, "src/cart.js", "coverage/lcov.info", &[], Some("src/cart.js"));
         check(&files, "./src/cart.js", "lcov.info", &[], Some("src/cart.js"));
         check(&files, "/ci/build/1/shop/src/cart.js", "lcov.info", &[], Some("src/cart.js"));
-        check(&files, "C:/work/src/cart.js", "lcov.info", &[], Some("src/cart.js"));
+        check(&files, "C:/build/src/cart.js", "lcov.info", &[], Some("src/cart.js"));
         check(&files, "src/index.js", "packages/b/coverage/lcov.info", &[], Some("packages/b/src/index.js"));
         check(&files, "__init__.py", "coverage.xml", &["/ci/repo/shop"], Some("shop/__init__.py"));
         check(&files, "cart.js", "coverage.xml", &["src"], Some("src/cart.js"));
