@@ -2,6 +2,8 @@
 //! other folder of such scripts named by `PROMQLTEST_DIR`, for instance the ones in Prometheus' own source tree. Cases
 //! about what we do not do are left out by rule or by name, each with its reason.
 
+#![expect(clippy::print_stdout, reason = "a test tells its figures")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;

@@ -51,9 +51,12 @@ enum Kind {
 
 type Labels = Vec<(&'static str, String)>;
 
+/// Name, help, kind, and a value for each label set.
+type Family = (&'static str, &'static str, Kind, Vec<(Labels, f64)>);
+
 /// (name, help, kind, samples), in print order.
 #[derive(Debug, Default)]
-struct Figures(Vec<(&'static str, &'static str, Kind, Vec<(Labels, f64)>)>);
+struct Figures(Vec<Family>);
 
 impl Figures {
     fn add(&mut self, name: &'static str, help: &'static str, kind: Kind, samples: Vec<(Labels, f64)>) {

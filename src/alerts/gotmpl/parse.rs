@@ -254,6 +254,7 @@ fn number(text: &str) -> Result<(Token, usize), String> {
     }
 }
 
+#[expect(clippy::enum_variant_names, reason = "End is the keyword of the template language")]
 enum End {
     Finished,
     End,
