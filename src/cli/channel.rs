@@ -168,7 +168,7 @@ async fn test(global: &Global, name: &str, format: FormatArg) -> anyhow::Result<
             .hint(crate::config::check::suggest(name, &known, "channels:"))
             .into());
     };
-    let dir = &loaded.config.store.path;
+    let dir = &loaded.store_dir();
     // Whoever holds the folder sends: the daemon if it runs, else this command.
     let (store, alone) = match Store::open(dir, Role::Daemon, global.clock.clone()).await {
         Ok(store) => (store, true),

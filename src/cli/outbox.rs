@@ -236,7 +236,7 @@ pub fn actor(named: Option<&str>) -> String {
 /// The store beside the daemon; an error when there is none yet.
 pub async fn store(global: &Global, loaded: &Loaded) -> anyhow::Result<Store> {
     let none = || {
-        let message = format!("there is no store at {}", loaded.config.store.path.display());
+        let message = format!("there is no store at {}", loaded.store_dir().display());
         Failure::new(Exit::Unreachable, message).hint("`hypercare run` makes one")
     };
     Ok(existing_store(global, loaded).await?.ok_or_else(none)?)
@@ -244,7 +244,7 @@ pub async fn store(global: &Global, loaded: &Loaded) -> anyhow::Result<Store> {
 
 /// The same, `None` when there is none yet.
 pub async fn existing_store(global: &Global, loaded: &Loaded) -> anyhow::Result<Option<Store>> {
-    let dir = &loaded.config.store.path;
+    let dir = &loaded.store_dir();
     if !dir.join("state.db").exists() {
         return Ok(None);
     }

@@ -59,7 +59,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
         Some(text) => instant(text, now),
     };
     let loaded = global.config(Need::Nothing, Secrets::MayBeMissing)?;
-    let dir = loaded.dir().join(&loaded.config.store.path);
+    let dir = loaded.store_dir();
     if !dir.exists() {
         let message = format!("there is no store at {}", dir.display());
         return Err(Failure::new(Exit::Unreachable, message).hint("`hypercare run` makes one").into());

@@ -7,7 +7,6 @@ use url::Url;
 use crate::cli::{Exit, Failure};
 use crate::config::Loaded;
 use crate::domain::service::ServiceConfig;
-use crate::store;
 
 /// The flags that choose it.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -78,8 +77,7 @@ pub fn name(text: &str) -> String {
 
 /// The store's folder: as written in the configuration, the default one beside the configuration.
 pub fn store_dir(loaded: &Loaded) -> PathBuf {
-    let path = &loaded.config.store.path;
-    if *path == store::Config::default().path { loaded.dir().join(path) } else { path.clone() }
+    loaded.store_dir()
 }
 
 #[cfg(test)]
