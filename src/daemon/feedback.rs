@@ -6,9 +6,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::poll::sleep_until;
-use crate::domain::feedback::FeedbackPage;
+use super::poll::{Ingest, sleep_until};
+use crate::domain::clock::Timestamp;
+use crate::domain::feedback::{FeedbackPage, UP};
+use crate::domain::metric::{LabelledSample, Labels, NAME, Sample};
 use crate::sources::feedback::Feedback;
+use crate::sources::metric::Batch;
 use crate::store::{Store, StoreError};
 
 /// Pages taken in a row before the source has to wait its interval: a back-fill must not hold the loop for ever.
@@ -30,7 +33,13 @@ pub async fn save(
 }
 
 /// Polls one source until shutdown.
-pub async fn listen(feedback: Feedback, store: Store, arrived: Arc<Notify>, shutdown: CancellationToken) {
+pub async fn listen(
+    feedback: Feedback,
+    store: Store,
+    ingest: Ingest,
+    arrived: Arc<Notify>,
+    shutdown: CancellationToken,
+) {
     let Some(source) = &feedback.source else { return };
     let mut due = store.clock.now();
     while sleep_until(due, &store.clock, &shutdown).await.is_ok() {
@@ -48,6 +57,7 @@ pub async fn listen(feedback: Feedback, store: Store, arrived: Arc<Notify>, shut
                 () = shutdown.cancelled() => return,
                 polled = source.poll(&cursor, now) => polled,
             };
+            ingest.push(answered(&feedback, now, polled.is_ok())).await;
             let page = match polled {
                 Ok(page) => page,
                 Err(error) => {
@@ -77,4 +87,11 @@ pub async fn listen(feedback: Feedback, store: Store, arrived: Arc<Notify>, shut
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// Whether a poll was answered, as a series: what was heard up to a time can be said later, and rules can ask for it.
+fn answered(feedback: &Feedback, at: Timestamp, up: bool) -> Batch {
+    let labels = Labels::new([(NAME, UP), ("service", &feedback.service), ("source", &feedback.name)]);
+    let sample = LabelledSample { labels, sample: Sample { t: at, v: f64::from(u8::from(up)) } };
+    Batch { target: feedback.name.clone(), samples: vec![sample], ..Batch::default() }
 }

@@ -145,13 +145,13 @@ pub async fn start(store: Store, setup: Arc<Setup>, shutdown: CancellationToken)
         let work = poll::collect(collector, ingest.clone(), clock.clone(), shutdown.clone());
         tracker.spawn(guarded(name, work));
     }
-    // Collectors hold the only senders: when they have ended, the pump empties the queue and ends too.
-    drop(ingest);
     for listener in listeners.into_iter().filter(|l| l.source.is_some()) {
         let name = format!("feedback {}", listener.name);
-        let work = feedback::listen(listener, store.clone(), arrived.clone(), shutdown.clone());
+        let work = feedback::listen(listener, store.clone(), ingest.clone(), arrived.clone(), shutdown.clone());
         tracker.spawn(guarded(name, work));
     }
+    // Collectors and listeners hold the only senders: when they have ended, the pump empties the queue and ends too.
+    drop(ingest);
     let dispatcher = Dispatcher::new(store.clone(), channels, clock.clone());
     let outbox_changed = dispatcher.wake_handle();
     tracker.spawn(guarded("dispatch", dispatcher.run(shutdown.clone())));

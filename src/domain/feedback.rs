@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Timestamp;
 
+/// Series `feedback_up{service, source}`: 1 when a poll of the source was answered, else 0.
+pub const UP: &str = "feedback_up";
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FeedbackKind {

@@ -11,12 +11,12 @@ use super::{Inputs, Objective, ReportError};
 use crate::domain::alert::{Ack, AlertSeverity, NotifyReason, Transition};
 use crate::domain::clock::Timestamp;
 use crate::domain::evidence::sha256_hex;
-use crate::domain::feedback::FeedbackItem;
+use crate::domain::feedback::{self, FeedbackItem};
 use crate::domain::gap::Gap;
 use crate::domain::incident::Incident;
 use crate::domain::launch::{Launch, LaunchEvent, LaunchState};
 use crate::domain::marker::Marker;
-use crate::domain::metric::{Labels, Matcher, SeriesReader};
+use crate::domain::metric::{Labels, Matcher, NAME, SeriesReader};
 use crate::domain::notification::{MessageKind, OutboxState};
 use crate::domain::roles::Roles;
 use crate::domain::service::ServiceConfig;
@@ -33,6 +33,8 @@ pub type Points = Vec<(Timestamp, f64)>;
 pub const FEEDBACK_BEFORE: Duration = Duration::from_secs(7 * 86_400);
 /// Steps of one query; more cannot be seen, and the engine refuses 11,000.
 const STEPS_MAX: u32 = 2_000;
+/// Polls of feedback sources read: a week of ten sources, each every minute.
+const POLLS_MAX: usize = 100_000;
 /// Audit rows looked through for the newest one at `as_of`.
 const AUDIT_ROWS_MAX: u32 = 10_000;
 
@@ -82,11 +84,11 @@ pub struct Sent {
     pub alerts: Vec<(String, Labels)>,
 }
 
-/// How long a feedback source was heard.
+/// How long a polled feedback source was heard.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SourceHeard {
     pub source: String,
-    /// Last good poll; the end of the window when it went on.
+    /// Last poll that was answered.
     pub heard_until: Option<Timestamp>,
 }
 
@@ -226,12 +228,7 @@ pub async fn gather(store: &Store, inputs: &Inputs) -> Result<Gathered, ReportEr
     }
     gaps.sort_by(|a, b| (a.from, &a.target, a.reason).cmp(&(b.from, &b.target, b.reason)));
     let targets = targets(&ask, &service, live_at, end, slot).await?;
-    let sources = state
-        .feedback_freshness(&service)
-        .await?
-        .into_iter()
-        .map(|f| SourceHeard { source: f.source, heard_until: f.last_ok_poll.map(|t| t.min(end)) })
-        .collect();
+    let sources = sources(&store.samples, &service, chart_from, end).await?;
     // Strictly before: storing this very report is audited at `as_of` or later, and must not change it.
     let audit_head =
         state.audit_log(AUDIT_ROWS_MAX).await?.into_iter().find(|e| e.at < inputs.as_of).map(|e| (e.seq, e.hash));
@@ -444,6 +441,24 @@ async fn targets(
         Err(promql::QueryError::Read(detail)) => Err(ReportError::Samples(detail)),
         Err(_) => Ok(Vec::new()),
     }
+}
+
+/// Sources that were polled, by the series each poll leaves: unlike the source's own row, it can be read as of any time.
+async fn sources(
+    samples: &dyn SeriesReader,
+    service: &str,
+    from: Timestamp,
+    end: Timestamp,
+) -> Result<Vec<SourceHeard>, ReportError> {
+    let wanted = [Matcher::equal(NAME, feedback::UP), Matcher::equal("service", service)];
+    let polls = samples.select(&wanted, from, end, POLLS_MAX).await.map_err(|e| ReportError::Samples(e.to_string()))?;
+    Ok(polls
+        .into_iter()
+        .map(|s| SourceHeard {
+            source: s.labels.get("source").unwrap_or_default().into(),
+            heard_until: s.samples.iter().rev().find(|p| p.v == 1.0).map(|p| p.t),
+        })
+        .collect())
 }
 
 async fn outbox(store: &Store, service: &str, live_at: Timestamp, end: Timestamp) -> Result<Vec<Sent>, ReportError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::domain::alert::{AlertSeverity, AlertState, NotifyReason, Transition};
 use crate::domain::clock::ManualClock;
-use crate::domain::feedback::{Cue, Cursor, FeedbackItem, FeedbackKind, FeedbackPage};
+use crate::domain::feedback::{Cue, Cursor, FeedbackItem, FeedbackKind, FeedbackPage, UP};
 use crate::domain::gap::{Gap, GapReason};
 use crate::domain::incident::Incident;
 use crate::domain::launch::{Launch, Move};
@@ -302,6 +302,10 @@ impl Story {
         let page =
             FeedbackPage { items: items.collect(), next: Cursor(Some("4".into())), more: false, not_before: None };
         state.save_feedback_page("shop", "app-store", &page, self.share(1.0)).await.unwrap();
+        let up = Labels::new([(NAME, UP), ("service", "shop"), ("source", "app-store")]);
+        let polls = (0..=20).map(|n| self.share(f64::from(n) / 20.0));
+        let polls = polls.map(|t| LabelledSample { labels: up.clone(), sample: Sample { t, v: 1.0 } }).collect();
+        self.store.samples.append(polls).await.unwrap();
         let gap = |target: &str, from: f64, to: f64, reason| Gap {
             target: target.into(),
             from: self.share(from),

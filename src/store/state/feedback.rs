@@ -80,12 +80,14 @@ impl State {
             .await?;
         Ok(Cursor(cursor.flatten()))
     }
-    /// Newest revision of each item created in `[from, to]`, oldest first.
+    /// Each item created in `[from, to]` in its newest revision as of `to`, oldest first. Of an item that was only seen
+    /// after a later edit, that one.
     pub async fn feedback(&self, service: &str, from: Timestamp, to: Timestamp) -> Result<Vec<FeedbackItem>> {
         let rows = sqlx::query(
             "SELECT body FROM (
                  SELECT *, row_number() OVER (PARTITION BY source, external_id
-                                              ORDER BY updated_at DESC, fetched_at DESC, revision DESC) AS age
+                                              ORDER BY CASE WHEN updated_at <= ?3 THEN -updated_at ELSE updated_at END,
+                                                       fetched_at DESC, revision DESC) AS age
                  FROM feedback_item WHERE service = ?1 AND created_at BETWEEN ?2 AND ?3)
              WHERE age = 1 ORDER BY created_at, source, external_id",
         )
@@ -179,7 +181,8 @@ async fn save(connection: &mut SqliteConnection, service: &str, item: &FeedbackI
         return Ok(false);
     }
     sqlx::query(
-        "INSERT OR REPLACE INTO feedback_item (source, external_id, revision, service, created_at, updated_at, fetched_at,
+        // A revision is what it was when it was first seen; a source that lists it at each poll changes nothing.
+        "INSERT OR IGNORE INTO feedback_item (source, external_id, revision, service, created_at, updated_at, fetched_at,
                                                author_hash, body)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )
