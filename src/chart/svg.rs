@@ -426,7 +426,7 @@ fn lines(svg: &mut String, chart: &LineChart, plot: &Plot) {
             );
         }
     }
-    // Labels at the lines' ends, pushed apart from top to bottom.
+    // Labels at the lines' ends, pushed apart.
     let mut ends: Vec<(f64, f64, usize, String)> = drawn
         .filter_map(|(i, line)| {
             let last = line.points.iter().rev().find(|p| p.1.is_finite())?;
@@ -434,14 +434,28 @@ fn lines(svg: &mut String, chart: &LineChart, plot: &Plot) {
         })
         .collect();
     ends.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.2.cmp(&b.2)));
-    let mut floor = plot.top;
-    for (y, x, i, label) in ends {
-        let at = y.max(floor).min(plot.bottom + 12.0);
-        floor = at + 15.0;
+    let heights = apart(&ends.iter().map(|e| e.0).collect::<Vec<_>>(), plot.top, plot.bottom + 12.0);
+    for ((y, x, i, label), at) in ends.into_iter().zip(heights) {
         let (class, colour) = FILLS[i];
         let _ = write!(svg, "<circle class=\"{class}\" fill=\"{colour}\" cx=\"{}\" cy=\"{}\" r=\"3\"/>", px(x), px(y));
         haloed(svg, class, colour, "start", plot.right + 8.0, at + 4.5, &label);
     }
+}
+
+/// Heights for labels that want to stand at `wanted` (ascending): a line apart, from `top` down, and back up when the
+/// last would fall below `bottom`.
+fn apart(wanted: &[f64], top: f64, bottom: f64) -> Vec<f64> {
+    const LINE: f64 = 15.0;
+    let mut at: Vec<f64> = Vec::with_capacity(wanted.len());
+    for y in wanted {
+        at.push(y.max(at.last().map_or(top, |last| last + LINE)));
+    }
+    let mut ceiling = bottom;
+    for y in at.iter_mut().rev() {
+        *y = y.min(ceiling);
+        ceiling = *y - LINE;
+    }
+    at
 }
 
 /// Bars of one name, and the lane they share; the gravest first, then the earliest.
@@ -526,6 +540,14 @@ mod tests {
         chart.alerts.push(Bar { from: at(100), to: at(130), name: "Slow</svg>".into(), tone: Tone::Critical });
         chart.maintenance.push((at(400), at(430)));
         chart
+    }
+
+    #[test]
+    fn labels_stand_apart_and_inside() {
+        assert_eq!(apart(&[10.0, 50.0], 0.0, 100.0), [10.0, 50.0]);
+        assert_eq!(apart(&[10.0, 12.0, 13.0], 0.0, 100.0), [10.0, 25.0, 40.0]);
+        assert_eq!(apart(&[98.0, 99.0, 100.0], 0.0, 100.0), [70.0, 85.0, 100.0]);
+        assert_eq!(apart(&[], 0.0, 100.0), [0.0; 0]);
     }
 
     #[test]

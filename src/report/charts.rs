@@ -11,6 +11,10 @@ use crate::domain::stats;
 
 /// A peak this many times the usual is called a rise.
 const RISE: f64 = 1.5;
+/// What is left of the usual after a fall, as a divisor.
+const FALL: f64 = 3.0;
+/// A spread wider than this part of the median is not "near".
+const NEAR: f64 = 0.5;
 
 pub fn section(frame: &Frame, slo: &[SloRow]) -> Vec<ChartSection> {
     let mut charts = Vec::new();
@@ -158,25 +162,16 @@ fn title(frame: &Frame, data: &SignalData) -> String {
         return format!("{name} stayed at zero");
     }
     let reference = usual.unwrap_or(median);
-    if data.signal.name == "traffic" {
-        let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let drop = points.iter().find(|p| p.1 == lowest).map(|p| frame.clock(p.0)).unwrap_or_default();
-        return if reference > 0.0 && peak >= reference * RISE {
-            format!("Traffic rose from {} to {} at {clock}", figure(&unit, reference), unit.text(peak))
-        } else if reference > 0.0 && lowest <= reference / 3.0 {
-            format!("Traffic fell from {} to {} at {drop}", figure(&unit, reference), unit.text(lowest))
-        } else {
-            format!("Traffic stayed near {}", unit.text(median))
-        };
-    }
+    let (low_at, lowest) = points.iter().copied().reduce(|a, b| if b.1 < a.1 { b } else { a }).unwrap_or((at, peak));
+    // Both ends carry their unit: one may be ms and the other s.
+    let [was, high, low] = [reference, peak, lowest].map(|v| unit.text(v));
     if reference > 0.0 && peak >= reference * RISE {
-        format!("{name} rose from {} to {} at {clock}", figure(&unit, reference), unit.text(peak))
+        format!("{name} rose from {was} to {high} at {clock}")
+    } else if reference > 0.0 && lowest <= reference / FALL {
+        format!("{name} fell from {was} to {low} at {}", frame.clock(low_at))
+    } else if peak - lowest > median * NEAR {
+        format!("{name} lay between {low} and {high}")
     } else {
         format!("{name} stayed near {}", unit.text(median))
     }
-}
-
-/// The bare figure when both ends share the unit would be ambiguous across ms and s, so the unit stays.
-fn figure(unit: &Unit, value: f64) -> String {
-    unit.text(value)
 }

@@ -13,6 +13,9 @@ use crate::domain::clock::Timestamp;
 use crate::domain::metric::Labels;
 use crate::domain::units;
 
+/// How alerts about what users say are named: FeedbackSevere, FeedbackSpike.
+pub const FEEDBACK_ALERTS: &str = "FeedbackS";
+
 /// A number with its print form; figure and unit apart, so that the unit can be set softer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Figure {

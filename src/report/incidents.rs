@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::frame::{Figure, Firing, Frame};
+use super::frame::{FEEDBACK_ALERTS, Figure, Firing, Frame};
 use super::model::{IncidentRow, Incidents, TimelineRow};
 use crate::domain::alert::AlertSeverity;
 use crate::domain::clock::Timestamp;
@@ -244,10 +244,18 @@ fn impact(frame: &Frame, minutes: &Minutes, incident: &Incident, alerts: &[&Firi
     let last_bad = minutes.slots.iter().filter(|s| bad(s) && mine(s.0)).map(|s| s.0).max();
     let condition = alerts.iter().map(|f| f.active_at.unwrap_or(f.from)).min();
     let from = first_bad.or(condition).unwrap_or(incident.opened_at).max(frame.g.live_at);
-    let to = incident
-        .closed_at
+    let recovered =
+        incident.closed_at.or_else(|| symptoms_gone(alerts).filter(|t| last_bad.is_none_or(|bad| bad <= *t)));
+    let to = recovered
         .map(|closed| last_bad.or(alerts.iter().filter_map(|f| f.to).max()).unwrap_or(closed).min(closed).max(from));
     (from, to)
+}
+
+/// When the last alert that measures the service resolved, if all have. An incident stays open for a while after that,
+/// and alerts about what users say stay for an hour; neither is time in which anybody was harmed.
+fn symptoms_gone(alerts: &[&Firing]) -> Option<Timestamp> {
+    let measured = alerts.iter().filter(|f| !f.name.starts_with(FEEDBACK_ALERTS));
+    measured.map(|f| f.to).collect::<Option<Vec<Timestamp>>>()?.into_iter().max()
 }
 
 /// First acceptance of a firing message of these alerts by any channel.

@@ -35,7 +35,7 @@ pub fn list(
         );
     }
     for i in g.incidents.iter().filter(|i| i.closed_at.is_none()) {
-        add("P1", format!("Incident “{}” is not over", i.title), "now".into(), Some("hypercare status".into()));
+        add("P1", format!("Incident “{}” is still open", i.title), "now".into(), Some("hypercare status".into()));
     }
     for s in g.outbox.iter().filter(|s| s.dead.is_some()) {
         let error = s.dead.clone().unwrap_or_default();

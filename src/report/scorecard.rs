@@ -163,7 +163,7 @@ fn availability(frame: &Frame, slo: &[SloRow]) -> Tile {
         return tile(
             frame,
             "availability",
-            "Availability",
+            &format!("Availability · {}", row.name),
             row.compliance.clone(),
             before,
             Some(name),
@@ -210,7 +210,7 @@ fn errors(frame: &Frame, compare: &Compare) -> Tile {
     tile(
         frame,
         "errors",
-        "Errors",
+        if g.slos.is_empty() { "Errors" } else { "Errors · all requests" },
         Figure::ratio(value),
         before,
         limit.map(|l| format!("≤ {}", Unit::Ratio.text(l))),
@@ -257,7 +257,7 @@ fn budget(frame: &Frame, slo: &[SloRow]) -> Tile {
         Some(_) => judged("pass", "left for the period"),
         None => judged("skip", "no objective set"),
     };
-    let objective = worst.map(|w| format!("of {}", w.period));
+    let objective = worst.map(|w| format!("< 10 % of {}", w.period));
     let mut made =
         tile(frame, "budget", "Budget spent", Figure::ratio(spent), None, objective, verdict, &points, frame.g.slot);
     if worst.is_none() {

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::alert_quality::ACK_OBJECTIVE;
-use super::frame::Frame;
+use super::frame::{FEEDBACK_ALERTS, Frame};
 use super::incidents::{Minutes, Slot};
 use super::model::{AlertQuality, Compare, Hindsight, Incidents, Quality, Reason, Risk, SloRow, VerdictSection, Word};
 use super::slo::COVERAGE_MIN;
@@ -209,7 +209,7 @@ fn amber(e: &Evidence, red: &[Reason]) -> Vec<Reason> {
         let n = e.hindsight.waivers_came_true;
         add("waiver", "A waived risk came true".into(), n.to_string(), "0".into(), "hindsight");
     }
-    if let Some(spike) = f.firings.iter().find(|x| x.name.starts_with("FeedbackS")) {
+    if let Some(spike) = f.firings.iter().find(|x| x.name.starts_with(FEEDBACK_ALERTS)) {
         let text = if spike.text.is_empty() { "Users complain more than usual".into() } else { spike.text.clone() };
         add("feedback", text, spike.name.clone(), "none".into(), "feedback");
     }
