@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::output::{self, FormatArg, Out, Tone};
-use super::{Exit, Failure, Global, Need, outbox};
+use super::{Exit, Failure, Global, Need, launch, outbox};
 use crate::config::{Loaded, Secrets};
 use crate::domain::alert::{AlertSeverity, NotifyReason};
 use crate::domain::clock::Timestamp;
@@ -72,7 +72,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     match args.what {
         What::List { format } => list(global, format).await,
         What::Test { name, format } => test(global, &name, format).await,
-        What::Confirm { code, actor } => confirm(global, &code, &outbox::actor(actor.as_deref())).await,
+        What::Confirm { code, actor } => confirm(global, &code, &launch::actor(actor.as_deref())).await,
     }
 }
 
@@ -193,7 +193,7 @@ async fn test(global: &Global, name: &str, format: FormatArg) -> anyhow::Result<
     let attempts = store.state.delivery_attempts(&id).await?;
     if row.state != OutboxState::Delivered {
         // A test that failed must not arrive in the middle of the night.
-        store.state.drop_outbox(&id, global.clock.now(), &outbox::actor(None), "test did not arrive").await?;
+        store.state.drop_outbox(&id, global.clock.now(), &launch::actor(None), "test did not arrive").await?;
     }
     store.close().await;
     let exit = match (row.state, attempts.last().map(|a| a.outcome.as_str())) {

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::launch::actor;
 use super::output::{self, FormatArg, Out, Tone};
 use super::{Exit, Failure, Global, Need};
 use crate::config::{Loaded, Secrets};
@@ -225,12 +226,6 @@ pub fn attempt_line(attempt: &DeliveryAttempt) -> String {
         format!("{} {}  {took}  ", output::paint(tone, format!("{mark} {}", attempt.outcome)), attempt.at.rfc3339());
     let indent = output::columns(&head);
     format!("{head}{}", output::hang(&output::clean_line(&attempt.detail), indent, output::width()))
-}
-
-/// Who acts: as named, else the login name.
-pub fn actor(named: Option<&str>) -> String {
-    let login = || ["USER", "LOGNAME"].into_iter().find_map(|v| std::env::var(v).ok()).filter(|v| !v.is_empty());
-    named.map(str::to_string).or_else(login).unwrap_or_else(|| "unknown".into())
 }
 
 /// The store beside the daemon; an error when there is none yet.

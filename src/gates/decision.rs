@@ -44,21 +44,22 @@ fn goal(plan: &GoalPlan, results: &[GateResult]) -> Goal {
     let failing: Vec<_> = feeders.iter().copied().filter(|r| refuses(r)).collect();
     let unknown: Vec<_> = feeders.iter().copied().filter(|r| r.blocks() && !refuses(r)).collect();
     let risky: Vec<_> = feeders.iter().copied().filter(|r| r.overlay.is_none() && is_risk(r)).collect();
-    let proved = critical.iter().find(|r| r.overlay.is_some() || r.verdict != Verdict::Skip);
+    let proved = critical.iter().any(|r| r.overlay.is_some() || r.verdict != Verdict::Skip);
     let (state, summary) = if feeders.is_empty() {
         (GoalState::Unknown, "not looked at in this run".to_string())
     } else if !failing.is_empty() {
         (GoalState::NotReady, reasons(&failing, "gates fail"))
     } else if !unknown.is_empty() {
         (GoalState::Unknown, reasons(&unknown, "gates could not be checked"))
-    } else if let Some(first) = proved {
+    } else if proved {
         let waived = feeders.iter().filter(|r| matches!(r.overlay, Some(Overlay::Waived { .. }))).count();
-        let tail = if waived > 0 { format!(" · {waived} waived") } else { String::new() };
-        if risky.is_empty() {
-            (GoalState::Ready, format!("{}{tail}", first.summary))
-        } else {
-            (GoalState::AtRisk, format!("{}{tail}", reasons(&risky, "warnings")))
-        }
+        let shown = critical.iter().find(|r| r.overlay.is_none() && r.verdict == Verdict::Pass);
+        let (state, says) = match risky.is_empty() {
+            true => (GoalState::Ready, shown.map(|r| r.summary.clone())),
+            false => (GoalState::AtRisk, Some(reasons(&risky, "warnings"))),
+        };
+        let waived = (waived > 0).then(|| format!("{waived} waived"));
+        (state, says.into_iter().chain(waived).collect::<Vec<_>>().join(" · "))
     } else if critical.is_empty() {
         (GoalState::Unknown, "no critical gate in this run".to_string())
     } else {

@@ -39,11 +39,12 @@ pub fn tidy_line(text: &str, max: usize) -> String {
     tidy(&text.replace(['\r', '\n', '\t'], " "), max).trim().to_string()
 }
 
-/// The mail's subject: stable within a thread, `Re:` in followers.
+/// The mail's subject: stable within a thread, `Re:` in followers of a message that was sent. The moves of a launch
+/// follow no first message: several may have been coalesced into the one that is read first.
 pub fn subject(message: &Message) -> String {
     let title = tidy_line(&message.title, 150);
     match &message.thread {
-        Some(thread) if !thread.root => format!("Re: {title}"),
+        Some(thread) if !thread.root && message.kind != MessageKind::LaunchStateChanged => format!("Re: {title}"),
         _ => title,
     }
 }

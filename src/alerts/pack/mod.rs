@@ -91,6 +91,11 @@ pub fn blind(subject: &Subject<'_>) -> Vec<&'static str> {
     all().iter().filter(|r| (r.build)(subject).is_empty()).map(|r| r.name).collect()
 }
 
+/// As in Prometheus, templates see the labels of the series and not the rule's own; the service is one of those.
+fn named(text: &str, service: &str) -> String {
+    text.replace("{{ $labels.service }}", service)
+}
+
 /// The name of a service's group; rule ids begin with it.
 pub fn group_name(service: &str) -> String {
     format!("hypercare:{service}")
@@ -121,7 +126,10 @@ pub fn group(subject: &Subject<'_>, disable: &[String]) -> (RuleGroup, Vec<Strin
                     wait: variant.wait,
                     keep_firing: Duration::ZERO,
                     on_missing: built_in.on_missing,
-                    annotations: words(&[("summary", built_in.summary), ("description", built_in.description)]),
+                    annotations: words(&[
+                        ("summary", &named(built_in.summary, subject.service)),
+                        ("description", &named(built_in.description, subject.service)),
+                    ]),
                     measure: Measure {
                         what: built_in.what.into(),
                         unit: built_in.unit,
@@ -191,8 +199,9 @@ mod tests {
             let ids: std::collections::BTreeSet<&str> = group.rules.iter().map(|r| r.id.as_str()).collect();
             assert_eq!(ids.len(), group.rules.len());
             for rule in &all() {
-                for text in [rule.summary, rule.description] {
-                    let template = Template::parse(text).unwrap_or_else(|e| panic!("{}: {e}", rule.name));
+                for text in [rule.summary, rule.description].map(|t| named(t, "shop")) {
+                    assert!(!text.contains("labels.service"), "{}: {text}", rule.name);
+                    let template = Template::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", rule.name));
                     assert_eq!(template.unknown_functions(), [] as [&str; 0], "{}", rule.name);
                     assert!(!text.is_empty());
                 }

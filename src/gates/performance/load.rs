@@ -15,7 +15,7 @@ use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
 use crate::domain::units::{Span, number};
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
-use crate::gates::context::LoadTotals;
+use crate::gates::context::{LoadTotals, not_asked};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 use crate::load::{self, LoadError, Model, Plan, Report, Shot};
 use crate::net::safety::{Intent, Prober};
@@ -146,9 +146,9 @@ async fn measure(ctx: &GateContext) -> Result<Outcome, Box<Outcome>> {
             Outcome::error("not-allowed", format!("{} does not allow a load test", target.name)).hint(hint),
         ));
     }
-    ctx.guard.authorise(&target.url, Intent::Load).await.map_err(|e| Box::new(refused(&e)))?;
+    ctx.guard.authorise(&target.url, Intent::Load).await.map_err(|e| Box::new(not_asked(&e)))?;
     let prober = ctx.prober(ABOUT.id, Intent::Load);
-    let before = calm_latency(&prober, &target.url).await.map_err(|e| Box::new(refused(&e)))?;
+    let before = calm_latency(&prober, &target.url).await.map_err(|e| Box::new(not_asked(&e)))?;
 
     let plan = plan(config, &target.url);
     let (started_at, cancel) = (ctx.clock.now(), ctx.guard.stop.child_token());
@@ -196,13 +196,6 @@ fn plan(config: &Config, base: &Url) -> Plan {
         timeout: Duration::from_secs(10),
         threads: if rate > RPS_PER_THREAD { 2.min(config.connections) } else { 1 },
         abort_error_ratio: Some(ABORT_ERROR_RATIO),
-    }
-}
-
-fn refused(error: &NetError) -> Outcome {
-    match error {
-        NetError::Refused(why) => Outcome::error("refused", why.clone()),
-        other => Outcome::error("unreachable", other.to_string()),
     }
 }
 
