@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool};
 
 use super::StoreError;
@@ -152,6 +152,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
 async fn connect(path: &Path, kind: &Kind) -> Result<SqliteConnection, StoreError> {
     let options = options(path)
         .create_if_missing(true)
+        // Free pages can be given back; set once, when the file is made.
+        .auto_vacuum(SqliteAutoVacuum::Incremental)
         // Readers never wait for the writer, nor it for them.
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(kind.synchronous)

@@ -130,8 +130,8 @@ impl Figures {
         let stats = samples.stats().await?;
         f.add("series", "Series in the store.", Kind::Gauge, one(stats.series as f64));
         f.add("head_samples", "Samples in memory.", Kind::Gauge, one(stats.head_samples as f64));
-        f.add("chunk_samples", "Samples in chunks.", Kind::Gauge, one(stats.chunk_samples as f64));
-        f.add("chunk_bytes", "Size of the chunks.", Kind::Gauge, one(stats.chunk_bytes as f64));
+        f.add("page_samples", "Samples in sealed pages.", Kind::Gauge, one(stats.page_samples as f64));
+        f.add("page_bytes", "Size of the sealed pages.", Kind::Gauge, one(stats.page_bytes as f64));
         let file = |name: &str, v: f64| (vec![("file", name.to_string())], v);
         let bytes = vec![file("samples", stats.file_bytes as f64), file("state", state.file_bytes() as f64)];
         f.add("db_bytes", "Size of the database files with their logs.", Kind::Gauge, bytes);

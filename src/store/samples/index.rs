@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::codec::{BatchSample, Point};
+use super::batch::{BatchSample, Point};
 use super::load::Item;
+use super::page::Directory;
 use crate::domain::metric::{Labels, MatchOp, Matcher};
 
 /// What the writer refuses above: more label sets than one machine's memory should answer for (watch.md 0.3).
@@ -13,7 +14,7 @@ pub(super) const SERIES_MAX: usize = 200_000;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) labels: Labels,
-    /// Samples up to here are in chunks.
+    /// Samples up to here are in pages.
     pub(super) sealed_to: Option<i64>,
     /// Ascending, all after `sealed_to`.
     pub(super) head: Vec<Point>,
@@ -29,6 +30,27 @@ impl Entry {
         let from = self.head.partition_point(|p| p.0 < start);
         let to = self.head.partition_point(|p| p.0 <= end);
         &self.head[from..to.max(from)]
+    }
+}
+
+/// A stored page: all but its body.
+#[derive(Debug, Clone)]
+pub(super) struct Page {
+    /// 0: as sealed; 1: compacted.
+    pub(super) level: u8,
+    /// Start of its window.
+    pub(super) slot: i64,
+    pub(super) start: i64,
+    pub(super) end: i64,
+    pub(super) samples: u64,
+    pub(super) bytes: u64,
+    pub(super) directory: Arc<Directory>,
+}
+
+impl Page {
+    pub(super) fn new(level: u8, slot: i64, bytes: u64, directory: Directory) -> Page {
+        let (start, end) = directory.span();
+        Page { level, slot, start, end, samples: directory.samples(), bytes, directory: Arc::new(directory) }
     }
 }
 
@@ -49,6 +71,8 @@ pub(super) struct Index {
     strings: HashSet<Arc<str>>,
     pub(super) next_id: u32,
     pub(super) batches: VecDeque<BatchInfo>,
+    /// By number, which grows with every page written.
+    pub(super) pages: BTreeMap<i64, Page>,
     pub(super) head_samples: u64,
 }
 
@@ -57,7 +81,7 @@ impl Index {
         self.by_labels.get(labels).copied()
     }
 
-    pub(super) fn insert(&mut self, id: u32, labels: &Labels, sealed_to: Option<i64>) {
+    pub(super) fn insert(&mut self, id: u32, labels: &Labels) {
         // Names and values repeat in thousands of series: each text is kept once.
         let mut kept = |text: &Arc<str>| match self.strings.get(&**text) {
             Some(known) => known.clone(),
@@ -74,7 +98,7 @@ impl Index {
         }
         let labels = Labels::new(pairs);
         self.by_labels.insert(labels.clone(), id);
-        self.series.insert(id, Entry { labels, sealed_to, head: Vec::new() });
+        self.series.insert(id, Entry { labels, sealed_to: None, head: Vec::new() });
         self.next_id = self.next_id.max(id + 1);
     }
 
@@ -98,12 +122,21 @@ impl Index {
 
     pub(super) fn apply(&mut self, item: Item) {
         match item {
-            Item::Series(id, labels, sealed_to) => self.insert(id, &labels, sealed_to),
+            Item::Series(id, labels) => self.insert(id, &labels),
+            Item::Page(id, page) => self.add_page(id, page),
             Item::Batch(info, samples) => self.replay(info, &samples),
         }
     }
 
-    /// Takes in a stored batch. Samples that a seal already moved to chunks are skipped: a crash between the slices of a
+    /// Takes in a stored page: what is in it leaves the head.
+    pub(super) fn add_page(&mut self, id: i64, page: Page) {
+        for (series, end) in page.directory.series() {
+            self.sealed(series, end);
+        }
+        self.pages.insert(id, page);
+    }
+
+    /// Takes in a stored batch. Samples that a seal already moved to pages are skipped: a crash between the slices of a
     /// seal leaves the batch behind.
     pub(super) fn replay(&mut self, info: BatchInfo, samples: &[BatchSample]) {
         for &(id, t, v) in samples {
@@ -117,8 +150,7 @@ impl Index {
         self.batches.push_back(info);
     }
 
-    /// Drops head samples of `id` up to `sealed_to`, which are in a chunk now.
-    pub(super) fn sealed(&mut self, id: u32, sealed_to: i64) {
+    fn sealed(&mut self, id: u32, sealed_to: i64) {
         if let Some(entry) = self.series.get_mut(&id) {
             let gone = entry.head.partition_point(|p| p.0 <= sealed_to);
             entry.head.drain(..gone);
@@ -179,9 +211,9 @@ mod tests {
     fn index() -> Index {
         let mut index = Index::default();
         for (id, code) in [(1, "200"), (2, "500"), (3, "503")] {
-            index.insert(id, &Labels::new([(NAME, "http_requests_total"), ("code", code)]), None);
+            index.insert(id, &Labels::new([(NAME, "http_requests_total"), ("code", code)]));
         }
-        index.insert(4, &Labels::new([(NAME, "up"), ("job", "shop")]), None);
+        index.insert(4, &Labels::new([(NAME, "up"), ("job", "shop")]));
         index
     }
 

@@ -3,8 +3,9 @@
 use futures_util::TryStreamExt;
 use sqlx::{Connection, Row, SqliteConnection};
 
-use super::codec::{self, BatchSample};
-use super::index::{BatchInfo, Index};
+use super::batch::{self, BatchSample};
+use super::index::{BatchInfo, Index, Page};
+use super::page::Directory;
 use crate::domain::metric::Labels;
 use crate::store::StoreError;
 use crate::store::state::Result;
@@ -19,7 +20,8 @@ pub(super) struct Mark {
 
 /// One row for the index.
 pub(super) enum Item {
-    Series(u32, Labels, Option<i64>),
+    Series(u32, Labels),
+    Page(i64, Page),
     Batch(BatchInfo, Vec<BatchSample>),
 }
 
@@ -59,15 +61,18 @@ pub(super) async fn read_after(
     seen: Mark,
     mut take: impl FnMut(Item),
 ) -> Result<()> {
-    let mut rows = sqlx::query("SELECT id, labels, sealed_to FROM series WHERE id > ?1 ORDER BY id")
+    let mut rows = sqlx::query("SELECT id, labels FROM series WHERE id > ?1 ORDER BY id")
         .bind(seen.series)
         .fetch(&mut *connection);
     while let Some(row) = rows.try_next().await? {
         let id = u32::try_from(row.try_get::<i64, _>("id")?)
             .map_err(|_| StoreError::corrupt("a series has an impossible number"))?;
-        take(Item::Series(id, serde_json::from_str(row.try_get("labels")?)?, row.try_get("sealed_to")?));
+        take(Item::Series(id, serde_json::from_str(row.try_get("labels")?)?));
     }
     drop(rows);
+    if seen.epoch == 0 {
+        read_pages(&mut *connection, &mut take).await?;
+    }
     let mut rows = sqlx::query("SELECT id, max_t, count, crc, blob FROM head_batch WHERE id > ?1 ORDER BY id")
         .bind(seen.batch)
         .fetch(connection);
@@ -78,8 +83,21 @@ pub(super) async fn read_after(
             return Err(StoreError::corrupt(format!("batch {id} of the head does not match its checksum")));
         }
         let samples =
-            codec::decode_batch(blob).map_err(|e| StoreError::corrupt(format!("batch {id} of the head: {e}")))?;
+            batch::decode_batch(blob).map_err(|e| StoreError::corrupt(format!("batch {id} of the head: {e}")))?;
         take(Item::Batch(BatchInfo { id, max_t, count: count as u64 }, samples));
+    }
+    Ok(())
+}
+
+/// The directories of all pages; bodies stay in the file.
+async fn read_pages(connection: &mut SqliteConnection, take: &mut impl FnMut(Item)) -> Result<()> {
+    let mut rows = sqlx::query("SELECT id, level, slot, length(body) AS bytes, directory FROM page ORDER BY id")
+        .fetch(&mut *connection);
+    while let Some(row) = rows.try_next().await? {
+        let (id, level, bytes): (i64, i64, i64) = (row.try_get("id")?, row.try_get("level")?, row.try_get("bytes")?);
+        let directory = Directory::decode(row.try_get("directory")?)
+            .map_err(|e| StoreError::corrupt(format!("page {id} of samples: {e}")))?;
+        take(Item::Page(id, Page::new(level as u8, row.try_get("slot")?, bytes as u64, directory)));
     }
     Ok(())
 }

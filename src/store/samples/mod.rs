@@ -1,12 +1,17 @@
-//! `samples.db`: series, samples, gaps. A durable head of recent batches, sealed into compressed chunks.
+//! `samples.db`: series, samples, gaps. A durable head of recent batches, sealed into compressed pages.
 //!
-//! Each append is one row of `head_batch` and, once committed, samples in memory; `maintain` moves old ones into chunks of
-//! one series each. Only the writer task changes the index, so memory and file agree. Read `index.rs`, then `seal.rs`.
+//! Each append is one row of `head_batch` and, once committed, samples in memory; `maintain` moves old ones into pages of
+//! many series, and the pages of a window that is over into few large ones. Only the writer task changes the index, so
+//! memory and file agree. Read `index.rs`, then `page.rs` and `column.rs`, then `seal.rs` and `compact.rs`.
 
-mod codec;
+mod batch;
+mod column;
+mod compact;
 mod gaps;
 mod index;
 mod load;
+mod page;
+mod read;
 mod seal;
 
 use std::collections::BTreeMap;
@@ -14,22 +19,23 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
 use futures_util::future::BoxFuture;
 use sqlx::sqlite::SqliteSynchronous;
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::{Connection, SqliteConnection};
 
 use super::db::{Db, Kind};
 use super::state::Result;
 use super::writer::WriterStats;
 use super::{Role, StoreError};
 use crate::domain::clock::{SharedClock, Timestamp};
-use crate::domain::metric::{LabelledSample, Labels, Matcher, NAME, ReadError, Sample, Series, SeriesReader};
+use crate::domain::metric::{LabelledSample, Labels, Matcher, NAME, ReadError, Series, SeriesReader};
 use crate::domain::roles::Roles;
 
-use codec::{BatchSample, Point};
+use batch::BatchSample;
+use compact::Loaded;
 use index::{BatchInfo, Index, SERIES_MAX};
 use load::Mark;
+use read::{Sight, bodies};
 
 /// A sample further ahead of our clock than this is refused (watch.md 2.1): it would block its series until then.
 const AHEAD_MAX: Duration = Duration::from_secs(600);
@@ -43,7 +49,7 @@ const KIND: Kind = Kind {
     migrations: &[
         include_str!("../../../migrations/samples/0001_series.sql"),
         include_str!("../../../migrations/samples/0002_head.sql"),
-        include_str!("../../../migrations/samples/0003_chunks.sql"),
+        include_str!("../../../migrations/samples/0003_pages.sql"),
         include_str!("../../../migrations/samples/0004_gaps.sql"),
         include_str!("../../../migrations/samples/0005_metadata.sql"),
     ],
@@ -92,8 +98,8 @@ pub struct Appended {
 pub struct SampleStats {
     pub series: u64,
     pub head_samples: u64,
-    pub chunk_samples: u64,
-    pub chunk_bytes: u64,
+    pub page_samples: u64,
+    pub page_bytes: u64,
     pub file_bytes: u64,
 }
 
@@ -154,7 +160,7 @@ impl Samples {
                 },
                 move |(plan, info)| {
                     let mut index = published.write();
-                    plan.new.iter().for_each(|(labels, id)| index.insert(*id, labels, None));
+                    plan.new.iter().for_each(|(labels, id)| index.insert(*id, labels));
                     if let Some(info) = info {
                         index.replay(*info, &plan.samples);
                     }
@@ -176,30 +182,22 @@ impl Samples {
     pub async fn series(&self, matchers: &[Matcher], start: Timestamp, end: Timestamp) -> Result<Vec<Labels>> {
         self.follow().await?;
         let (start, end) = (start.ms(), end.ms());
-        let (mut found, mut sealed) = (Vec::new(), BTreeMap::new());
-        {
-            let index = self.inner.read();
-            for id in index.select(matchers) {
-                let Some(entry) = index.series.get(&id) else { continue };
-                if !entry.between(start, end).is_empty() {
-                    found.push(entry.labels.clone());
-                } else if entry.sealed_to.is_some_and(|t| t >= start) {
-                    sealed.insert(id, entry.labels.clone());
-                }
+        let index = self.inner.read();
+        let (mut found, mut sealed): (Vec<Labels>, Vec<u32>) = (Vec::new(), Vec::new());
+        for id in index.select(matchers) {
+            let Some(entry) = index.series.get(&id) else { continue };
+            if !entry.between(start, end).is_empty() {
+                found.push(entry.labels.clone());
+            } else if entry.sealed_to.is_some_and(|t| t >= start) {
+                sealed.push(id);
             }
         }
-        if !sealed.is_empty() {
-            let ids: Vec<u32> = sqlx::query_scalar(
-                "SELECT value FROM json_each(?1) WHERE EXISTS (
-                     SELECT 1 FROM chunk WHERE series_id = value AND end_t >= ?2 AND start_t <= ?3)",
-            )
-            .bind(serde_json::to_string(&sealed.keys().collect::<Vec<_>>())?)
-            .bind(start)
-            .bind(end)
-            .fetch_all(&mut *self.inner.db.reader().await?)
-            .await?;
-            found.extend(ids.iter().filter_map(|id| sealed.remove(id)));
+        let mut hit = vec![false; sealed.len()];
+        for page in index.pages.values().filter(|p| p.start <= end && p.end >= start) {
+            page.directory.each(&sealed, (start, end), |at, _| hit[at] = true);
         }
+        let labels = |(id, _): (&u32, _)| index.series.get(id).map(|e| e.labels.clone());
+        found.extend(sealed.iter().zip(hit).filter(|(_, hit)| *hit).filter_map(labels));
         found.sort();
         Ok(found)
     }
@@ -222,15 +220,12 @@ impl Samples {
     }
     pub async fn stats(&self) -> Result<SampleStats> {
         self.follow().await?;
-        let rows: Vec<(String, i64)> =
-            sqlx::query_as("SELECT key, value FROM meta").fetch_all(&mut *self.inner.db.reader().await?).await?;
-        let meta = |key: &str| rows.iter().find(|(k, _)| k == key).map_or(0, |(_, v)| *v as u64);
         let index = self.inner.read();
         Ok(SampleStats {
             series: index.series.len() as u64,
             head_samples: index.head_samples,
-            chunk_samples: meta("chunk_samples"),
-            chunk_bytes: meta("chunk_bytes"),
+            page_samples: index.pages.values().map(|p| p.samples).sum(),
+            page_bytes: index.pages.values().map(|p| p.bytes).sum(),
             file_bytes: self.inner.db.bytes(),
         })
     }
@@ -264,55 +259,28 @@ impl Samples {
     }
 
     async fn read(&self, matchers: &[Matcher], start: i64, end: i64, limit: usize) -> ReadResult {
+        /// A page that goes between the look and the read is in another by then.
+        const LOOKS: u32 = 20;
         self.follow().await.map_err(storage)?;
-        // Head first: what a seal moves meanwhile is then seen twice and merged, never missed.
-        let mut wanted: BTreeMap<u32, (Labels, Vec<Point>, Vec<Point>)> = BTreeMap::new();
-        let (mut total, mut sealed) = (0, Vec::new());
-        {
-            let index = self.inner.read();
-            for id in index.select(matchers) {
-                let Some(entry) = index.series.get(&id) else { continue };
-                let head = entry.between(start, end);
-                total += head.len();
-                if total > limit {
-                    return Err(ReadError::TooManySamples { limit });
-                }
-                // A seal may be between its commit and its note in memory, so the head alone proves nothing about chunks
-                // unless it reaches back to the start.
-                if entry.sealed_to.is_some_and(|t| t >= start) {
-                    sealed.push(id);
-                }
-                wanted.insert(id, (entry.labels.clone(), Vec::new(), head.to_vec()));
+        for look in 0..LOOKS {
+            let sight = Sight::of(&self.inner.read(), matchers, start, end);
+            if sight.head_samples > limit {
+                return Err(ReadError::TooManySamples { limit });
             }
-        }
-        if !sealed.is_empty() {
-            let ids = serde_json::to_string(&sealed).map_err(|e| ReadError::Storage(e.to_string()))?;
-            let mut reader = self.inner.db.reader().await.map_err(storage)?;
-            let mut rows = sqlx::query(
-                "SELECT chunk.id, series_id, crc, blob FROM json_each(?1) JOIN chunk ON series_id = value
-                 WHERE end_t >= ?2 AND start_t <= ?3 ORDER BY series_id, start_t",
-            )
-            .bind(ids)
-            .bind(start)
-            .bind(end)
-            .fetch(&mut *reader);
-            while let Some(row) = rows.try_next().await.map_err(storage)? {
-                let series: u32 = row.try_get("series_id").map_err(storage)?;
-                let Some((_, points, _)) = wanted.get_mut(&series) else { continue };
-                for point in chunk_points(&row)? {
-                    if point.0 >= start && point.0 <= end && points.last().is_none_or(|last| point.0 > last.0) {
-                        points.push(point);
-                        total += 1;
-                    }
-                }
-                if total > limit {
-                    return Err(ReadError::TooManySamples { limit });
-                }
+            let directories = sight.pages.iter().map(|p| (p.id, p.directory.clone())).collect();
+            let Some(mut loaded) = bodies(&self.inner, directories).await.map_err(storage)? else {
+                tokio::time::sleep(Duration::from_millis(u64::from(look))).await;
+                continue;
+            };
+            let loaded: Vec<Loaded> = sight.pages.iter().filter_map(|p| loaded.remove(&p.id)).collect();
+            if sight.is_small() {
+                return sight.resolve(&loaded, (start, end), limit);
             }
+            return tokio::task::spawn_blocking(move || sight.resolve(&loaded, (start, end), limit))
+                .await
+                .map_err(|_| ReadError::Storage("unpacking samples panicked".into()))?;
         }
-        let mut series: Vec<Series> = wanted.into_values().filter_map(merge).collect();
-        series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(series)
+        Err(ReadError::Storage("pages of samples keep moving; try again".into()))
     }
 }
 
@@ -386,7 +354,7 @@ async fn store(connection: &mut SqliteConnection, plan: &Plan) -> Result<Option<
             .await?;
     }
     let Some(max_t) = plan.samples.iter().map(|s| s.1).max() else { return Ok(None) };
-    let blob = codec::encode_batch(&plan.samples);
+    let blob = batch::encode_batch(&plan.samples);
     let id =
         sqlx::query_scalar("INSERT INTO head_batch (max_t, count, crc, blob) VALUES (?1, ?2, ?3, ?4) RETURNING id")
             .bind(max_t)
@@ -396,24 +364,6 @@ async fn store(connection: &mut SqliteConnection, plan: &Plan) -> Result<Option<
             .fetch_one(connection)
             .await?;
     Ok(Some(BatchInfo { id, max_t, count: plan.samples.len() as u64 }))
-}
-
-fn chunk_points(row: &sqlx::sqlite::SqliteRow) -> std::result::Result<Vec<Point>, ReadError> {
-    let blob: &[u8] = row.try_get("blob").map_err(storage)?;
-    let (id, crc): (i64, i64) = (row.try_get("id").map_err(storage)?, row.try_get("crc").map_err(storage)?);
-    if i64::from(crc32fast::hash(blob)) != crc {
-        return Err(ReadError::Storage(format!("chunk {id} does not match its checksum")));
-    }
-    codec::decode_chunk(blob).map_err(|e| ReadError::Storage(format!("chunk {id}: {e}")))
-}
-
-/// Chunks, then what the head has beyond them.
-fn merge((labels, mut points, head): (Labels, Vec<Point>, Vec<Point>)) -> Option<Series> {
-    let sealed_to = points.last().map_or(i64::MIN, |p| p.0);
-    let from = if points.is_empty() { 0 } else { head.partition_point(|p| p.0 <= sealed_to) };
-    points.extend_from_slice(&head[from..]);
-    let sample = |(t, v): Point| Sample { t: Timestamp::from_ms(t), v: f64::from_bits(v) };
-    (!points.is_empty()).then(|| Series { labels, samples: points.into_iter().map(sample).collect() })
 }
 
 fn storage(error: impl Into<StoreError>) -> ReadError {

@@ -1,15 +1,17 @@
-//! Upkeep: old head samples become chunks, old chunks go, forgotten series are removed. In slices, so that an append never
-//! waits long.
+//! Upkeep: old head samples become pages, pages of a closed window become few, old pages go, forgotten series are removed.
+//! In slices, so that an append never waits long.
 //!
-//! A slice writes chunks of some series and moves their `sealed_to` in one transaction; the head's batches are deleted only
-//! when every series is through. A crash in between leaves batches whose samples lie below `sealed_to`, and replay skips
-//! those: doing it all again changes nothing.
+//! A slice writes pages and takes their samples out of the head in memory; the head's batches are deleted only when every
+//! series is through. A crash in between leaves batches whose samples are in a page, and replay skips those: doing it all
+//! again changes nothing.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
 
-use super::codec::{self, Point};
+use super::index::{Index, Page};
+use super::page::{self, Strand};
 use super::{Inner, Samples};
 use crate::domain::clock::Timestamp;
 use crate::store::StoreError;
@@ -17,33 +19,38 @@ use crate::store::state::Result;
 
 /// Samples stay in the head at least this long: alerts and the launch room read the last hour from memory.
 const HEAD_KEEPS: Duration = Duration::from_secs(3600);
-/// Sealing waits until the oldest batch is this old, so that chunks are worth their header.
+/// Sealing waits until the oldest batch is this old, so that pages are worth their directory.
 const HEAD_AGE_MAX: Duration = Duration::from_secs(2 * 3600);
 /// And no longer than this many samples in the head: 16 bytes each, so 16 MB.
 const HEAD_SAMPLES_MAX: u64 = 1_000_000;
-/// Cut of a long chunk: two days' worth would be decoded for five minutes' question.
-const CHUNK_SAMPLES: usize = 960;
-/// Series per slice; about 500 samples each make 64 chunks, a transaction of a few ms.
-const SLICE_SERIES: usize = 64;
-/// Chunks dropped per slice.
-const SLICE_CHUNKS: i64 = 256;
-/// Series looked at per slice when the forgotten ones are removed.
-const SLICE_FORGET: usize = 512;
+/// A page belongs to one window of this length, aligned to the epoch. Measured on a day of a web shop's series: six
+/// hours at 15 s pack smallest (0.72 bytes a value; 0.76 for two hours, 0.73 for a day) and unpack fastest.
+pub(super) const WINDOW_MS: i64 = 6 * 3_600_000;
+/// Samples of a page: some 100 KB, which one series' query can afford to read.
+pub(super) const PAGE_SAMPLES: usize = 131_072;
+/// Series looked at under one lock.
+const SLICE_SERIES: usize = 256;
+/// Pages dropped per transaction.
+const SLICE_PAGES: usize = 64;
 
-struct Sealed {
-    series: u32,
-    start: i64,
-    end: i64,
-    count: usize,
-    blob: Vec<u8>,
+/// A page that is not in the file yet.
+pub(super) struct NewPage {
+    pub page: Page,
+    pub body: Vec<u8>,
+}
+
+/// Start of the window that `t` lies in.
+pub(super) fn slot_of(t: i64) -> i64 {
+    t.div_euclid(WINDOW_MS) * WINDOW_MS
 }
 
 impl Samples {
-    /// Seals what is old enough, drops what retention allows; in slices, callable at any time.
+    /// Seals what is old enough, compacts closed windows, drops what retention allows; in slices, callable at any time.
     pub async fn maintain(&self, now: Timestamp, keep_from: Timestamp) -> Result<()> {
         self.writable()?;
         let Ok(_one_at_a_time) = self.inner.upkeep.try_lock() else { return Ok(()) };
         self.seal(now).await?;
+        self.compact(now).await?;
         self.drop_before(keep_from).await?;
         self.drop_over_cap().await?;
         self.forget_series(keep_from).await
@@ -55,37 +62,20 @@ impl Samples {
         *self.inner.limits.lock().unwrap_or_else(|e| e.into_inner()) = (bytes_max, pinned_from);
     }
 
-    async fn seal(&self, now: Timestamp) -> Result<()> {
+    pub(super) async fn seal(&self, now: Timestamp) -> Result<()> {
         let Some((cutoff, last_batch)) = due(&self.inner, now) else { return Ok(()) };
         let ids: Vec<u32> = self.inner.read().series.keys().copied().collect();
+        let (mut strands, mut waiting) = (Vec::new(), 0);
         for slice in ids.chunks(SLICE_SERIES) {
-            let points: Vec<(u32, Vec<Point>)> = {
-                let index = self.inner.read();
-                let old = |id: &u32| {
-                    let head = index.series.get(id)?.between(i64::MIN, cutoff);
-                    (!head.is_empty()).then(|| (*id, head.to_vec()))
-                };
-                slice.iter().filter_map(old).collect()
-            };
-            if points.is_empty() {
-                continue;
+            let mut found = old_strands(&self.inner.read(), slice, cutoff);
+            waiting += found.iter().map(|s| s.points.len()).sum::<usize>();
+            strands.append(&mut found);
+            if waiting >= PAGE_SAMPLES {
+                self.seal_slice(std::mem::take(&mut strands)).await?;
+                waiting = 0;
             }
-            // Packing is arithmetic for milliseconds: off the threads that serve everybody.
-            let sealed = tokio::task::spawn_blocking(move || points.into_iter().flat_map(pack).collect::<Vec<_>>())
-                .await
-                .map_err(|_| StoreError::Database("packing samples panicked".into()))?;
-            let inner = self.inner.clone();
-            self.inner
-                .db
-                .write_then(
-                    move |c| Box::pin(async move { write_chunks(c, sealed).await }),
-                    move |ends| {
-                        let mut index = inner.write();
-                        ends.iter().for_each(|&(id, end)| index.sealed(id, end));
-                    },
-                )
-                .await?;
         }
+        self.seal_slice(strands).await?;
         let inner = self.inner.clone();
         self.inner
             .db
@@ -106,8 +96,72 @@ impl Samples {
             .await
     }
 
+    async fn seal_slice(&self, strands: Vec<Strand>) -> Result<()> {
+        if strands.is_empty() {
+            return Ok(());
+        }
+        // Packing is arithmetic for milliseconds: off the threads that serve everybody.
+        let pack_all = move || by_window(strands).into_iter().map(|(slot, s)| pack(0, slot, s)).collect();
+        let pages = tokio::task::spawn_blocking(pack_all)
+            .await
+            .map_err(|_| StoreError::Database("packing samples panicked".into()))?;
+        self.add_pages(pages).await
+    }
+
+    /// Writes pages, then shows them to readers and takes their samples out of the head.
+    pub(super) async fn add_pages(&self, pages: Vec<NewPage>) -> Result<()> {
+        let inner = self.inner.clone();
+        self.inner
+            .db
+            .write_then(
+                move |c| {
+                    Box::pin(async move {
+                        let mut written = Vec::with_capacity(pages.len());
+                        for new in pages {
+                            written.push((insert(c, &new).await?, new.page));
+                        }
+                        bump_epoch(c).await?;
+                        Ok(written)
+                    })
+                },
+                move |written| {
+                    let mut index = inner.write();
+                    written.iter().for_each(|(id, page)| index.add_page(*id, page.clone()));
+                },
+            )
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn remove_pages(&self, ids: Vec<i64>) -> Result<()> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let (inner, wanted) = (self.inner.clone(), serde_json::to_string(&ids)?);
+        self.inner
+            .db
+            .write_then(
+                move |c| {
+                    Box::pin(async move {
+                        sqlx::query("DELETE FROM page WHERE id IN (SELECT value FROM json_each(?1))")
+                            .bind(wanted)
+                            .execute(&mut *c)
+                            .await?;
+                        bump_epoch(c).await
+                    })
+                },
+                move |()| {
+                    let mut index = inner.write();
+                    ids.iter().for_each(|id| {
+                        index.pages.remove(id);
+                    });
+                },
+            )
+            .await
+    }
+
     async fn drop_before(&self, keep_from: Timestamp) -> Result<()> {
-        while self.drop_chunks(keep_from.ms()).await? == SLICE_CHUNKS as u64 {}
+        while self.drop_pages(keep_from.ms()).await? == SLICE_PAGES {}
         let old = keep_from.ms();
         self.inner
             .db
@@ -124,7 +178,7 @@ impl Samples {
         let (bytes_max, pinned) = *self.inner.limits.lock().unwrap_or_else(|e| e.into_inner());
         let pinned = pinned.map_or(i64::MAX, Timestamp::ms);
         while self.used_bytes().await? > bytes_max {
-            if self.drop_chunks(pinned).await? == 0 {
+            if self.drop_pages(pinned).await? == 0 {
                 tracing::warn!(bytes_max, "samples.db is over its cap and an open launch needs all that is left");
                 break;
             }
@@ -132,29 +186,18 @@ impl Samples {
         Ok(())
     }
 
-    /// Drops the oldest chunks that end before `before`, a slice at most; returns how many.
-    async fn drop_chunks(&self, before: i64) -> Result<u64> {
-        self.inner
-            .db
-            .write(move |c| {
-                Box::pin(async move {
-                    let gone: Vec<(i64, i64)> = sqlx::query_as(
-                        "DELETE FROM chunk WHERE id IN (SELECT id FROM chunk WHERE end_t < ?1 ORDER BY end_t LIMIT ?2)
-                         RETURNING count, length(blob)",
-                    )
-                    .bind(before)
-                    .bind(SLICE_CHUNKS)
-                    .fetch_all(&mut *c)
-                    .await?;
-                    if !gone.is_empty() {
-                        count(c, -gone.iter().map(|g| g.0).sum::<i64>(), -gone.iter().map(|g| g.1).sum::<i64>())
-                            .await?;
-                        bump_epoch(c).await?;
-                    }
-                    Ok(gone.len() as u64)
-                })
-            })
-            .await
+    /// Drops the oldest pages that end before `before`, a slice at most; returns how many.
+    async fn drop_pages(&self, before: i64) -> Result<usize> {
+        let mut old: Vec<(i64, i64)> = {
+            let index = self.inner.read();
+            index.pages.iter().filter(|(_, p)| p.end < before).map(|(id, p)| (p.end, *id)).collect()
+        };
+        old.sort_unstable();
+        old.truncate(SLICE_PAGES);
+        let ids: Vec<i64> = old.into_iter().map(|(_, id)| id).collect();
+        let many = ids.len();
+        self.remove_pages(ids).await?;
+        Ok(many)
     }
 
     /// Bytes in use, without pages that wait to be used again.
@@ -168,35 +211,38 @@ impl Samples {
         Ok(used as u64)
     }
 
-    /// Removes series whose last sample is older than `keep_from` and that have no chunk left.
+    /// Removes series whose last sample is older than `keep_from` and that are in no page any more.
     async fn forget_series(&self, keep_from: Timestamp) -> Result<()> {
-        let old = |e: &super::index::Entry| e.head.is_empty() && e.sealed_to.is_none_or(|t| t < keep_from.ms());
-        let ids: Vec<u32> = self.inner.read().series.iter().filter(|(_, e)| old(e)).map(|(id, _)| *id).collect();
-        for slice in ids.chunks(SLICE_FORGET) {
-            let wanted = serde_json::to_string(slice)?;
-            let inner = self.inner.clone();
+        let ids: Vec<u32> = {
+            let index = self.inner.read();
+            let old = |e: &super::index::Entry| e.head.is_empty() && e.sealed_to.is_none_or(|t| t < keep_from.ms());
+            let mut ids: Vec<u32> = index.series.iter().filter(|(_, e)| old(e)).map(|(id, _)| *id).collect();
+            if !ids.is_empty() {
+                let kept: std::collections::HashSet<u32> =
+                    index.pages.values().flat_map(|p| p.directory.series().map(|(id, _)| id)).collect();
+                ids.retain(|id| !kept.contains(id));
+            }
+            ids
+        };
+        for slice in ids.chunks(SLICE_SERIES) {
+            let (inner, published, slice) = (self.inner.clone(), self.inner.clone(), slice.to_vec());
             self.inner
                 .db
                 .write_then(
                     move |c| {
                         Box::pin(async move {
-                            let gone: Vec<u32> = sqlx::query_scalar(
-                                "DELETE FROM series WHERE id IN (SELECT value FROM json_each(?1))
-                                   AND NOT EXISTS (SELECT 1 FROM chunk WHERE series_id = series.id)
-                                   AND coalesce(sealed_to, 0) < ?2 RETURNING id",
-                            )
-                            .bind(wanted)
-                            .bind(keep_from.ms())
-                            .fetch_all(&mut *c)
-                            .await?;
-                            if !gone.is_empty() {
-                                bump_epoch(c).await?;
-                            }
+                            // An append may have come between: what has samples stays.
+                            let gone = still_empty(&inner.read(), &slice);
+                            sqlx::query("DELETE FROM series WHERE id IN (SELECT value FROM json_each(?1))")
+                                .bind(serde_json::to_string(&gone)?)
+                                .execute(&mut *c)
+                                .await?;
+                            bump_epoch(c).await?;
                             Ok(gone)
                         })
                     },
                     move |gone: &Vec<u32>| {
-                        let mut index = inner.write();
+                        let mut index = published.write();
                         gone.iter().for_each(|&id| index.remove(id));
                     },
                 )
@@ -204,6 +250,10 @@ impl Samples {
         }
         Ok(())
     }
+}
+
+fn still_empty(index: &Index, ids: &[u32]) -> Vec<u32> {
+    ids.iter().copied().filter(|id| index.series.get(id).is_some_and(|e| e.head.is_empty())).collect()
 }
 
 /// What to seal: all samples up to a time, which covers all batches up to an id.
@@ -229,51 +279,49 @@ fn due(inner: &Inner, now: Timestamp) -> Option<(i64, i64)> {
     Some((cutoff, last?))
 }
 
-fn pack((series, points): (u32, Vec<Point>)) -> Vec<Sealed> {
-    let pack = |points: &[Point]| {
-        let (first, last) = (points.first()?, points.last()?);
-        Some(Sealed { series, start: first.0, end: last.0, count: points.len(), blob: codec::encode_chunk(points) })
+/// Head samples up to `cutoff` of these series.
+fn old_strands(index: &Index, ids: &[u32], cutoff: i64) -> Vec<Strand> {
+    let old = |id: &u32| {
+        let entry = index.series.get(id)?;
+        let points = entry.between(i64::MIN, cutoff).to_vec();
+        (!points.is_empty()).then(|| Strand { series: *id, labels: entry.labels.clone(), points })
     };
-    points.chunks(CHUNK_SAMPLES).filter_map(pack).collect()
+    ids.iter().filter_map(old).collect()
 }
 
-/// Returns the new `sealed_to` of each series.
-async fn write_chunks(connection: &mut SqliteConnection, sealed: Vec<Sealed>) -> Result<Vec<(u32, i64)>> {
-    let mut ends = Vec::with_capacity(sealed.len());
-    for chunk in &sealed {
-        sqlx::query(
-            "INSERT INTO chunk (series_id, start_t, end_t, count, crc, blob) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(i64::from(chunk.series))
-        .bind(chunk.start)
-        .bind(chunk.end)
-        .bind(chunk.count as i64)
-        .bind(i64::from(crc32fast::hash(&chunk.blob)))
-        .bind(&chunk.blob)
-        .execute(&mut *connection)
-        .await?;
-        sqlx::query("UPDATE series SET sealed_to = max(coalesce(sealed_to, ?2), ?2) WHERE id = ?1")
-            .bind(i64::from(chunk.series))
-            .bind(chunk.end)
-            .execute(&mut *connection)
-            .await?;
-        ends.push((chunk.series, chunk.end));
+/// Cuts strands where windows meet.
+fn by_window(strands: Vec<Strand>) -> BTreeMap<i64, Vec<Strand>> {
+    let mut windows: BTreeMap<i64, Vec<Strand>> = BTreeMap::new();
+    for strand in strands {
+        for points in strand.points.chunk_by(|a, b| slot_of(a.0) == slot_of(b.0)) {
+            let part = Strand { series: strand.series, labels: strand.labels.clone(), points: points.to_vec() };
+            windows.entry(slot_of(points[0].0)).or_default().push(part);
+        }
     }
-    let samples = sealed.iter().map(|s| s.count as i64).sum();
-    let bytes = sealed.iter().map(|s| s.blob.len() as i64).sum();
-    count(connection, samples, bytes).await?;
-    bump_epoch(connection).await?;
-    Ok(ends)
+    windows
 }
 
-async fn count(connection: &mut SqliteConnection, samples: i64, bytes: i64) -> Result<()> {
-    sqlx::query("UPDATE meta SET value = value + iif(key = 'chunk_samples', ?1, ?2) WHERE key <> 'epoch'")
-        .bind(samples)
-        .bind(bytes)
-        .execute(connection)
-        .await?;
-    Ok(())
+pub(super) fn pack(level: u8, slot: i64, strands: Vec<Strand>) -> NewPage {
+    let (directory, body) = page::build(strands);
+    NewPage { page: Page::new(level, slot, body.len() as u64, directory), body }
+}
+
+async fn insert(connection: &mut SqliteConnection, new: &NewPage) -> Result<i64> {
+    let page = &new.page;
+    Ok(sqlx::query_scalar(
+        "INSERT INTO page (level, slot, start_t, end_t, samples, directory, crc, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
+    )
+    .bind(i64::from(page.level))
+    .bind(page.slot)
+    .bind(page.start)
+    .bind(page.end)
+    .bind(page.samples as i64)
+    .bind(page.directory.encode())
+    .bind(i64::from(crc32fast::hash(&new.body)))
+    .bind(&new.body)
+    .fetch_one(connection)
+    .await?)
 }
 
 async fn bump_epoch(connection: &mut SqliteConnection) -> Result<()> {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::batch::Point;
 use super::*;
 use crate::domain::clock::{Clock as _, ManualClock};
 use crate::domain::gap::{Gap, GapReason};
-use crate::domain::metric::{NAME, STALE_BITS};
+use crate::domain::metric::{STALE_BITS, Sample};
 use crate::store::Store;
 
 const T0: i64 = 1_760_000_000_000;
@@ -65,9 +66,9 @@ async fn samples_survive_a_crash_and_a_seal_bit_for_bit() {
     let now = bench.clock.now();
     store.samples.maintain(now, Timestamp::from_ms(0)).await.unwrap();
     let stats = store.samples.stats().await.unwrap();
-    assert!(stats.chunk_samples > 900 && stats.head_samples < 500, "{stats:?}");
-    assert_eq!(stats.chunk_samples + stats.head_samples, 1440);
-    assert_eq!(all(&store.samples).await, before, "chunks and head together are the same");
+    assert!(stats.page_samples > 900 && stats.head_samples < 500, "{stats:?}");
+    assert_eq!(stats.page_samples + stats.head_samples, 1440);
+    assert_eq!(all(&store.samples).await, before, "pages and head together are the same");
 
     store.samples.maintain(now, Timestamp::from_ms(0)).await.unwrap();
     assert_eq!(store.samples.stats().await.unwrap(), stats, "a second seal finds nothing to do");
@@ -84,32 +85,12 @@ async fn a_seal_that_died_between_its_slices_is_repeated_without_harm() {
     let store = bench.open(Role::Daemon).await;
     fill(&bench, &store.samples).await;
     let before = all(&store.samples).await;
-    // As after a crash: chunks and watermarks of one series are written, the batches are still there.
-    let head: Vec<Point> = before[0].samples.iter().take(300).map(|s| (s.t.ms(), s.v.to_bits())).collect();
-    let (blob, end) = (codec::encode_chunk(&head), head[299].0);
-    let id = store.samples.inner.read().find(&before[0].labels).unwrap();
-    store
-        .samples
-        .inner
-        .db
-        .write(move |c| {
-            Box::pin(async move {
-                sqlx::query(
-                    "INSERT INTO chunk (series_id, start_t, end_t, count, crc, blob) VALUES (?1, ?2, ?3, 300, ?4, ?5)",
-                )
-                .bind(id)
-                .bind(T0)
-                .bind(end)
-                .bind(i64::from(crc32fast::hash(&blob)))
-                .bind(blob)
-                .execute(&mut *c)
-                .await?;
-                sqlx::query("UPDATE series SET sealed_to = ?2 WHERE id = ?1").bind(id).bind(end).execute(c).await?;
-                Ok(())
-            })
-        })
-        .await
-        .unwrap();
+    // As after a crash: a page of one series is written, the batches are still there.
+    let labels = before[0].labels.clone();
+    let points: Vec<Point> = before[0].samples.iter().take(300).map(|s| (s.t.ms(), s.v.to_bits())).collect();
+    let series = store.samples.inner.read().find(&labels).unwrap();
+    let strand = page::Strand { series, labels, points };
+    store.samples.add_pages(vec![seal::pack(0, seal::slot_of(T0), vec![strand])]).await.unwrap();
     drop(store);
     let store = bench.open(Role::Daemon).await;
     assert_eq!(all(&store.samples).await, before);
@@ -160,7 +141,7 @@ async fn a_client_reads_beside_the_daemon_and_follows_it() {
 }
 
 #[tokio::test]
-async fn retention_drops_chunks_and_forgets_series() {
+async fn retention_drops_pages_and_forgets_series() {
     let bench = Bench::new();
     let store = bench.open(Role::Daemon).await;
     fill(&bench, &store.samples).await;
@@ -172,7 +153,7 @@ async fn retention_drops_chunks_and_forgets_series() {
     assert_eq!(left.iter().map(|s| s.labels.name()).collect::<Vec<_>>(), ["young"]);
     assert_eq!(store.samples.label_values(NAME).await.unwrap(), ["young"]);
     let stats = store.samples.stats().await.unwrap();
-    assert_eq!((stats.series, stats.chunk_samples, stats.chunk_bytes), (1, 0, 0));
+    assert_eq!((stats.series, stats.page_samples, stats.page_bytes), (1, 0, 0));
 }
 
 #[tokio::test]
@@ -183,14 +164,14 @@ async fn the_cap_drops_the_oldest_but_never_what_is_pinned() {
     let later = bench.clock.now().plus(Duration::from_secs(4 * 3600));
     store.samples.set_limits(1, Some(Timestamp::from_ms(0)));
     store.samples.maintain(later, Timestamp::from_ms(0)).await.unwrap();
-    assert_eq!(store.samples.stats().await.unwrap().chunk_samples, 1440, "pinned");
+    assert_eq!(store.samples.stats().await.unwrap().page_samples, 1440, "pinned");
     store.samples.set_limits(1, None);
     store.samples.maintain(later, Timestamp::from_ms(0)).await.unwrap();
-    assert_eq!(store.samples.stats().await.unwrap().chunk_samples, 0);
+    assert_eq!(store.samples.stats().await.unwrap().page_samples, 0);
 }
 
 #[tokio::test]
-async fn the_limit_holds_over_head_and_chunks() {
+async fn the_limit_holds_over_head_and_pages() {
     let bench = Bench::new();
     let store = bench.open(Role::Daemon).await;
     fill(&bench, &store.samples).await;
@@ -202,7 +183,7 @@ async fn the_limit_holds_over_head_and_chunks() {
 }
 
 #[tokio::test]
-async fn a_flipped_bit_in_a_chunk_is_an_error_not_a_number() {
+async fn a_flipped_bit_in_a_page_is_an_error_not_a_number() {
     let bench = Bench::new();
     let store = bench.open(Role::Daemon).await;
     fill(&bench, &store.samples).await;
@@ -213,7 +194,7 @@ async fn a_flipped_bit_in_a_chunk_is_an_error_not_a_number() {
         .db
         .write(|c| {
             Box::pin(async move {
-                sqlx::query("UPDATE chunk SET blob = cast(blob || x'00' AS BLOB)").execute(c).await?;
+                sqlx::query("UPDATE page SET body = cast(body || x'00' AS BLOB)").execute(c).await?;
                 Ok(())
             })
         })
@@ -269,4 +250,87 @@ async fn roles_are_those_of_the_service() {
     assert_eq!(roles.requests.as_deref(), Some(r#"http_server_requests_total{service="pay"}"#));
     assert_eq!((&*roles.status_label, roles.cpu), ("status", None));
     assert_eq!(roles.queue_depth.as_deref(), Some(r#"queue_depth{service=""}"#), "nobody's queue is everybody's");
+}
+
+/// Every 15 s from `from` to `to`: a histogram of three buckets, its count and a gauge, of two instances.
+async fn scrape(bench: &Bench, samples: &Samples, from: i64, to: i64) {
+    for t in (from..to).step_by(15_000) {
+        bench.clock.jump_wall(Timestamp::from_ms(t));
+        let mut batch = Vec::new();
+        for instance in ["x", "y"] {
+            let n = ((t - T0) / 15_000 + 1) as f64;
+            for (le, share) in [("0.1", 2.0), ("1", 1.5), ("+Inf", 1.0)] {
+                let labels = labels("rt_bucket", instance).with("le", le);
+                batch.push(sample(&labels, t, (n / share).floor().to_bits()));
+            }
+            batch.push(sample(&labels("rt_count", instance), t, n.to_bits()));
+            batch.push(sample(&labels("load", instance), t, (n.sin()).to_bits()));
+        }
+        samples.append(batch).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_window_that_is_over_is_compacted_and_nothing_changes() {
+    const HOUR: i64 = 3_600_000;
+    let bench = Bench::new();
+    let store = bench.open(Role::Daemon).await;
+    for hour in 0..16 {
+        scrape(&bench, &store.samples, T0 + hour * HOUR, T0 + (hour + 1) * HOUR).await;
+        store.samples.seal(bench.clock.now()).await.unwrap();
+    }
+    let before = all(&store.samples).await;
+    assert_eq!(before.len(), 10);
+    assert!(before.iter().all(|s| s.samples.len() == 16 * 240));
+    let levels = |store: &Store| {
+        let index = store.samples.inner.read();
+        let of = |level| index.pages.values().filter(|p| p.level == level).count();
+        (of(0), of(1))
+    };
+    assert_eq!(levels(&store).1, 0);
+    let loose = store.samples.stats().await.unwrap();
+
+    store.samples.compact(bench.clock.now()).await.unwrap();
+    let (open, compacted) = levels(&store);
+    assert!(open < 8 && (2..=3).contains(&compacted), "{open} open, {compacted} compacted");
+    assert_eq!(all(&store.samples).await, before);
+    let dense = store.samples.stats().await.unwrap();
+    assert_eq!(dense.page_samples, loose.page_samples);
+    assert!(dense.page_bytes < loose.page_bytes, "{dense:?} {loose:?}");
+    let bucket = [Matcher::equal(NAME, "rt_bucket"), Matcher::equal("le", "1"), Matcher::equal("instance", "y")];
+    let (from, to) = (Timestamp::from_ms(T0 + HOUR), Timestamp::from_ms(T0 + 13 * HOUR));
+    let one = store.samples.select(&bucket, from, to, usize::MAX).await.unwrap();
+    assert_eq!((one.len(), one[0].samples.len()), (1, 12 * 240 + 1));
+
+    drop(store);
+    let store = bench.open(Role::Daemon).await;
+    assert_eq!(all(&store.samples).await, before, "and so after a crash");
+    let client = bench.open(Role::Client).await;
+    assert_eq!(all(&client.samples).await, before, "and beside the daemon");
+}
+
+#[tokio::test]
+async fn a_compaction_that_died_half_way_is_mended_by_the_next() {
+    let bench = Bench::new();
+    let store = bench.open(Role::Daemon).await;
+    scrape(&bench, &store.samples, T0, T0 + 15 * 3_600_000).await;
+    store.samples.seal(bench.clock.now()).await.unwrap();
+    let before = all(&store.samples).await;
+    let sealed = store.samples.stats().await.unwrap().page_samples;
+    // The old pages as they were, after the new ones were written.
+    let old: Vec<i64> = store.samples.inner.read().pages.keys().copied().collect();
+    let directories = store.samples.inner.read().pages.iter().map(|(id, p)| (*id, p.directory.clone())).collect();
+    let bodies = read::bodies(&store.samples.inner, directories).await.unwrap().unwrap();
+    let copies: Vec<seal::NewPage> = {
+        let index = store.samples.inner.read();
+        old.iter().map(|id| seal::NewPage { page: index.pages[id].clone(), body: bodies[id].1.clone() }).collect()
+    };
+    store.samples.compact(bench.clock.now()).await.unwrap();
+    store.samples.add_pages(copies).await.unwrap();
+    assert!(store.samples.stats().await.unwrap().page_samples > sealed);
+    assert_eq!(all(&store.samples).await, before, "read once although stored twice");
+    store.samples.compact(bench.clock.now()).await.unwrap();
+    assert_eq!(all(&store.samples).await, before);
+    let left = store.samples.inner.read().pages.values().filter(|p| p.level == 0).map(|p| p.slot).max();
+    assert!(left.is_none_or(|slot| slot + 2 * seal::WINDOW_MS > bench.clock.now().ms()));
 }

@@ -1,0 +1,175 @@
+//! Compaction: the many small pages of a window that is over become few large ones, ordered by metric, so that a query
+//! over one metric reads its own pages and no others, and buckets of one histogram stand side by side.
+//!
+//! New pages are written and shown first, the old ones go last: a crash in between leaves samples twice, which readers
+//! merge and the next compaction mends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Samples;
+use super::batch::{Damaged, Point};
+use super::index::{Index, Page};
+use super::page::{Kin, Reader, Strand};
+use super::read::bodies;
+use super::seal::{NewPage, PAGE_SAMPLES, WINDOW_MS, pack};
+use crate::domain::clock::Timestamp;
+use crate::store::StoreError;
+use crate::store::state::Result;
+
+/// Series compacted together: bounds the memory, some 20 MB at 15 s.
+const SERIES_AT_ONCE: usize = 16_384;
+/// Longer stretches of one series are cut: a query for five minutes should not unpack six hours at one second.
+const COLUMN_SAMPLES: usize = 2_880;
+
+/// A page with the bytes that its directory speaks of.
+pub(super) type Loaded = (Arc<super::page::Directory>, Vec<u8>);
+
+impl Samples {
+    /// Compacts every window that samples have moved past.
+    pub(super) async fn compact(&self, now: Timestamp) -> Result<()> {
+        let slots = closed(&self.inner.read(), now);
+        for slot in slots {
+            let (old, series) = inputs(&self.inner.read(), slot);
+            for some in series.chunks(SERIES_AT_ONCE) {
+                let pages = self.compacted(slot, &old, some).await?;
+                // One at a time: each is a transaction of a hundred kilobytes.
+                for page in pages {
+                    self.add_pages(vec![page]).await?;
+                }
+            }
+            self.remove_pages(old).await?;
+            self.shrink().await?;
+        }
+        Ok(())
+    }
+
+    async fn compacted(&self, slot: i64, old: &[i64], series: &[u32]) -> Result<Vec<NewPage>> {
+        let (mut strands, directories) = {
+            let index = self.inner.read();
+            let label = |id: &u32| index.series.get(id).map(|e| (*id, e.labels.clone()));
+            let strands: Vec<_> = series.iter().filter_map(label).collect();
+            let touched = |id: &i64| {
+                let directory = &index.pages.get(id)?.directory;
+                let mut any = false;
+                directory.each(series, (i64::MIN, i64::MAX), |_, _| any = true);
+                any.then(|| (*id, directory.clone()))
+            };
+            (strands, old.iter().filter_map(touched).collect::<BTreeMap<i64, _>>())
+        };
+        strands.sort_by_cached_key(|(id, labels)| (Kin::of(labels), *id));
+        let loaded = bodies(&self.inner, directories)
+            .await?
+            .ok_or_else(|| StoreError::corrupt("a page disappeared while it was compacted"))?;
+        let loaded: Vec<Loaded> = loaded.into_values().collect();
+        tokio::task::spawn_blocking(move || repack(slot, &loaded, strands))
+            .await
+            .map_err(|_| StoreError::Database("compacting samples panicked".into()))?
+            .map_err(|e| StoreError::corrupt(format!("a page of samples: {e}")))
+    }
+
+    /// Gives back to the file system what old pages and batches held, when that is much.
+    async fn shrink(&self) -> Result<()> {
+        /// Below this part of the file, free pages are left for what comes next.
+        const FREE_PART: i64 = 8;
+        /// Pages given back in one transaction; fewer are not worth one.
+        const SLICE: i64 = 512;
+        loop {
+            let (free, all): (i64, i64) = self
+                .inner
+                .db
+                .write(|c| {
+                    Box::pin(async move {
+                        Ok(sqlx::query_as("SELECT * FROM pragma_freelist_count(), pragma_page_count()")
+                            .fetch_one(c)
+                            .await?)
+                    })
+                })
+                .await?;
+            if free < SLICE || free < all / FREE_PART {
+                return Ok(());
+            }
+            self.inner
+                .db
+                .write(|c| {
+                    Box::pin(async move {
+                        sqlx::raw_sql("PRAGMA incremental_vacuum(512)").execute(c).await?;
+                        Ok(())
+                    })
+                })
+                .await?;
+        }
+    }
+}
+
+/// Windows with unfinished pages that no sample will come to: newer samples are sealed already, or the window is long
+/// past.
+fn closed(index: &Index, now: Timestamp) -> Vec<i64> {
+    let newest = index.pages.values().map(|p| p.end).max().unwrap_or(i64::MIN);
+    let over = |slot: i64| slot + WINDOW_MS <= newest || slot + 2 * WINDOW_MS <= now.ms();
+    let slots: BTreeSet<i64> = index.pages.values().filter(|p| p.level == 0 && over(p.slot)).map(|p| p.slot).collect();
+    slots.into_iter().collect()
+}
+
+/// The unfinished pages of a window, finished ones that share a series with them, and all series of both.
+fn inputs(index: &Index, slot: i64) -> (Vec<i64>, Vec<u32>) {
+    let of_slot = |level: u8| index.pages.iter().filter(move |(_, p)| p.slot == slot && p.level == level);
+    let all = |page: &Page| page.directory.series().map(|(id, _)| id).collect::<Vec<u32>>();
+    let mut old: Vec<i64> = of_slot(0).map(|(id, _)| *id).collect();
+    let mut series: BTreeSet<u32> = of_slot(0).flat_map(|(_, p)| all(p)).collect();
+    for (id, page) in of_slot(1) {
+        let own = all(page);
+        if own.iter().any(|s| series.contains(s)) {
+            old.push(*id);
+            series.extend(own);
+        }
+    }
+    old.sort_unstable();
+    (old, series.into_iter().collect())
+}
+
+/// All samples of `series` in these pages, in new pages of a good size, in the order given.
+fn repack(
+    slot: i64,
+    pages: &[Loaded],
+    series: Vec<(u32, crate::domain::metric::Labels)>,
+) -> std::result::Result<Vec<NewPage>, Damaged> {
+    let mut readers: Vec<Reader> = pages.iter().map(|_| Reader::default()).collect();
+    let (mut packed, mut strands, mut waiting) = (Vec::new(), Vec::new(), 0);
+    for (id, labels) in series {
+        let mut points: Vec<Point> = Vec::new();
+        for ((directory, body), reader) in pages.iter().zip(&mut readers) {
+            for place in directory.find(id, i64::MIN, i64::MAX) {
+                reader.read(directory, body, place, (i64::MIN, i64::MAX), &mut points)?;
+            }
+        }
+        ascending(&mut points);
+        waiting += points.len();
+        strands.extend(cut(points).map(|points| Strand { series: id, labels: labels.clone(), points }));
+        if waiting >= PAGE_SAMPLES {
+            packed.push(pack(1, slot, std::mem::take(&mut strands)));
+            waiting = 0;
+        }
+    }
+    if !strands.is_empty() {
+        packed.push(pack(1, slot, strands));
+    }
+    Ok(packed)
+}
+
+/// Each time once, in order. Pages of one series do not overlap, unless a compaction was interrupted: then they agree.
+pub(super) fn ascending(points: &mut Vec<Point>) {
+    if !points.is_sorted_by(|a, b| a.0 < b.0) {
+        points.sort_by_key(|p| p.0);
+        points.dedup_by_key(|p| p.0);
+    }
+}
+
+/// Cuts at times that depend on the number of samples alone, so that series of one target go on sharing their times.
+fn cut(points: Vec<Point>) -> impl Iterator<Item = Vec<Point>> {
+    let parts = points.len().div_ceil(COLUMN_SAMPLES).next_power_of_two() as i64;
+    let length = WINDOW_MS / parts;
+    let pieces: Vec<Vec<Point>> =
+        points.chunk_by(|a, b| a.0.div_euclid(length) == b.0.div_euclid(length)).map(<[Point]>::to_vec).collect();
+    pieces.into_iter()
+}
