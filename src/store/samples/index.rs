@@ -139,13 +139,13 @@ impl Index {
     /// Takes in a stored batch. Samples that a seal already moved to pages are skipped: a crash between the slices of a
     /// seal leaves the batch behind.
     pub(super) fn replay(&mut self, info: BatchInfo, samples: &[BatchSample]) {
-        for &(id, t, v) in samples {
-            if let Some(entry) = self.series.get_mut(&id)
-                && entry.last().is_none_or(|(last, _)| t > last)
-            {
-                entry.head.push((t, v));
-                self.head_samples += 1;
-            }
+        for run in samples.chunk_by(|a, b| a.0 == b.0) {
+            let Some(entry) = self.series.get_mut(&run[0].0) else { continue };
+            let last = entry.last().map_or(i64::MIN, |(last, _)| last);
+            let before = entry.head.len();
+            // Ascending within a series, as an append took them.
+            entry.head.extend(run.iter().filter(|s| s.1 > last).map(|&(_, t, v)| (t, v)));
+            self.head_samples += (entry.head.len() - before) as u64;
         }
         self.batches.push_back(info);
     }

@@ -4,6 +4,7 @@
 //! many series, and the pages of a window that is over into few large ones. Only the writer task changes the index, so
 //! memory and file agree. Read `index.rs`, then `page.rs` and `column.rs`, then `seal.rs` and `compact.rs`.
 
+mod append;
 mod batch;
 mod column;
 mod compact;
@@ -20,25 +21,22 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use sqlx::Connection;
 use sqlx::sqlite::SqliteSynchronous;
-use sqlx::{Connection, SqliteConnection};
 
 use super::db::{Db, Kind};
 use super::state::Result;
 use super::writer::WriterStats;
 use super::{Role, StoreError};
 use crate::domain::clock::{SharedClock, Timestamp};
-use crate::domain::metric::{LabelledSample, Labels, Matcher, NAME, ReadError, Series, SeriesReader};
+use crate::domain::metric::{Labels, Matcher, NAME, ReadError, Series, SeriesReader};
 use crate::domain::roles::Roles;
 
-use batch::BatchSample;
 use compact::Loaded;
-use index::{BatchInfo, Index, SERIES_MAX};
+use index::Index;
 use load::Mark;
 use read::{Sight, bodies};
 
-/// A sample further ahead of our clock than this is refused (watch.md 2.1): it would block its series until then.
-const AHEAD_MAX: Duration = Duration::from_secs(600);
 const CAP_BYTES: u64 = 10 << 30;
 
 const KIND: Kind = Kind {
@@ -138,36 +136,6 @@ impl Samples {
             Role::Daemon => Ok(()),
             Role::Client => Err(StoreError::Database("samples are written by the daemon alone".into())),
         }
-    }
-
-    /// Durable when it returns. Samples of one series must come in ascending time.
-    pub async fn append(&self, batch: Vec<LabelledSample>) -> Result<Appended> {
-        self.writable()?;
-        if batch.is_empty() {
-            return Ok(Appended::default());
-        }
-        let (inner, published) = (self.inner.clone(), self.inner.clone());
-        let (plan, _) = self
-            .inner
-            .db
-            .write_then(
-                move |c| {
-                    Box::pin(async move {
-                        let plan = plan(&inner.read(), &batch, inner.clock.now());
-                        let info = store(c, &plan).await?;
-                        Ok((plan, info))
-                    })
-                },
-                move |(plan, info)| {
-                    let mut index = published.write();
-                    plan.new.iter().for_each(|(labels, id)| index.insert(*id, labels));
-                    if let Some(info) = info {
-                        index.replay(*info, &plan.samples);
-                    }
-                },
-            )
-            .await?;
-        Ok(plan.counts)
     }
 
     pub async fn label_names(&self) -> Result<Vec<String>> {
@@ -296,74 +264,6 @@ impl SeriesReader for Samples {
     ) -> BoxFuture<'a, ReadResult> {
         Box::pin(self.read(matchers, start.ms(), end.ms(), limit))
     }
-}
-
-/// What an append will write, decided against the index as it is.
-struct Plan {
-    new: BTreeMap<Labels, u32>,
-    samples: Vec<BatchSample>,
-    counts: Appended,
-}
-
-fn plan(index: &Index, batch: &[LabelledSample], now: Timestamp) -> Plan {
-    let mut plan = Plan { new: BTreeMap::new(), samples: Vec::with_capacity(batch.len()), counts: Appended::default() };
-    let mut last_of: BTreeMap<u32, (i64, Option<u64>)> = BTreeMap::new();
-    let ahead_max = now.plus(AHEAD_MAX);
-    for LabelledSample { labels, sample } in batch {
-        if sample.t > ahead_max {
-            plan.counts.too_far_ahead += 1;
-            continue;
-        }
-        let id = match index.find(labels).or_else(|| plan.new.get(labels).copied()) {
-            Some(id) => id,
-            None if index.series.len() + plan.new.len() >= SERIES_MAX => {
-                plan.counts.series_limit += 1;
-                continue;
-            }
-            None => {
-                let id = index.next_id.max(1) + plan.new.len() as u32;
-                plan.new.insert(labels.clone(), id);
-                plan.counts.new_series += 1;
-                id
-            }
-        };
-        let (t, v) = (sample.t.ms(), sample.v.to_bits());
-        let last = last_of.get(&id).copied().or_else(|| index.series.get(&id).and_then(|e| e.last()));
-        match last {
-            Some((last, _)) if t < last => plan.counts.out_of_order += 1,
-            // The value of a sealed sample is not in memory: a repeat of it is taken for the same.
-            Some((last, bits)) if t == last => plan.counts.duplicate += u64::from(bits.is_some_and(|bits| bits != v)),
-            _ => {
-                plan.samples.push((id, t, v));
-                plan.counts.accepted += 1;
-                last_of.insert(id, (t, Some(v)));
-            }
-        }
-    }
-    plan
-}
-
-async fn store(connection: &mut SqliteConnection, plan: &Plan) -> Result<Option<BatchInfo>> {
-    if !plan.new.is_empty() {
-        // One statement for thousands of series; the labels' own JSON travels inside as text.
-        let rows: Vec<(u32, String)> =
-            plan.new.iter().map(|(labels, id)| Ok((*id, serde_json::to_string(labels)?))).collect::<Result<_>>()?;
-        sqlx::query("INSERT INTO series (id, labels) SELECT value ->> 0, value ->> 1 FROM json_each(?1)")
-            .bind(serde_json::to_string(&rows)?)
-            .execute(&mut *connection)
-            .await?;
-    }
-    let Some(max_t) = plan.samples.iter().map(|s| s.1).max() else { return Ok(None) };
-    let blob = batch::encode_batch(&plan.samples);
-    let id =
-        sqlx::query_scalar("INSERT INTO head_batch (max_t, count, crc, blob) VALUES (?1, ?2, ?3, ?4) RETURNING id")
-            .bind(max_t)
-            .bind(plan.samples.len() as i64)
-            .bind(i64::from(crc32fast::hash(&blob)))
-            .bind(&blob)
-            .fetch_one(connection)
-            .await?;
-    Ok(Some(BatchInfo { id, max_t, count: plan.samples.len() as u64 }))
 }
 
 fn storage(error: impl Into<StoreError>) -> ReadError {

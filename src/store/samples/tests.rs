@@ -7,7 +7,7 @@ use super::batch::Point;
 use super::*;
 use crate::domain::clock::{Clock as _, ManualClock};
 use crate::domain::gap::{Gap, GapReason};
-use crate::domain::metric::{STALE_BITS, Sample};
+use crate::domain::metric::{LabelledSample, STALE_BITS, Sample};
 use crate::store::Store;
 
 const T0: i64 = 1_760_000_000_000;
@@ -333,4 +333,37 @@ async fn a_compaction_that_died_half_way_is_mended_by_the_next() {
     assert_eq!(all(&store.samples).await, before);
     let left = store.samples.inner.read().pages.values().filter(|p| p.level == 0).map(|p| p.slot).max();
     assert!(left.is_none_or(|slot| slot + 2 * seal::WINDOW_MS > bench.clock.now().ms()));
+}
+
+#[tokio::test]
+async fn a_backfill_of_many_samples_a_series_is_taken_and_sealed_on_the_way() {
+    let bench = Bench::new();
+    let store = bench.open(Role::Daemon).await;
+    bench.clock.jump_wall(Timestamp::from_ms(T0 + 40 * 3_600_000));
+    let value = |series: i64, i: i64| (series * 1000 + i / 3) as f64;
+    let mut sent = 0;
+    for from in (0..5760).step_by(480) {
+        let run = |series: i64| {
+            let samples =
+                (from..from + 480).map(|i| Sample { t: Timestamp::from_ms(T0 + i * 15_000), v: value(series, i) });
+            (labels("events_total", &series.to_string()), samples.collect::<Vec<_>>())
+        };
+        let done = store.samples.append_series((0..400).map(run).collect()).await.unwrap();
+        assert_eq!(done.accepted, 400 * 480);
+        sent += done.accepted;
+    }
+    let stats = store.samples.stats().await.unwrap();
+    assert!(stats.page_samples > 0, "the head did not wait for upkeep: {stats:?}");
+    assert_eq!(stats.page_samples + stats.head_samples, sent);
+    let again = store
+        .samples
+        .append_series(vec![(labels("events_total", "0"), vec![Sample { t: Timestamp::from_ms(T0), v: 0.0 }])]);
+    assert_eq!(again.await.unwrap().out_of_order, 1);
+    let one = [Matcher::equal("instance", "17")];
+    let read = store.samples.select(&one, Timestamp::from_ms(T0), bench.clock.now(), usize::MAX).await.unwrap();
+    let wanted: Vec<Sample> =
+        (0..5760).map(|i| Sample { t: Timestamp::from_ms(T0 + i * 15_000), v: value(17, i) }).collect();
+    assert_eq!(read[0].samples, wanted);
+    store.samples.maintain(bench.clock.now(), Timestamp::from_ms(0)).await.unwrap();
+    assert_eq!(store.samples.select(&one, Timestamp::from_ms(T0), bench.clock.now(), usize::MAX).await.unwrap(), read);
 }

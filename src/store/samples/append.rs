@@ -1,0 +1,158 @@
+//! An append: what of a batch is taken, decided against the index as it is, then one row of the head, durable before
+//! readers and rules see it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sqlx::SqliteConnection;
+
+use super::batch::{self, BatchSample};
+use super::index::{BatchInfo, Index, SERIES_MAX};
+use super::{Appended, Samples};
+use crate::domain::clock::Timestamp;
+use crate::domain::metric::{LabelledSample, Labels, Sample};
+use crate::store::state::Result;
+
+/// A sample further ahead of our clock than this is refused (watch.md 2.1): it would block its series until then.
+const AHEAD_MAX: Duration = Duration::from_secs(600);
+/// An append waits for a seal while the head has more samples than this (16 bytes each): a backfill brings millions a
+/// second, and upkeep comes once a minute.
+const HEAD_SAMPLES_WAIT: u64 = 1_500_000;
+
+impl Samples {
+    /// Durable when it returns. Samples of one series must come in ascending time.
+    pub async fn append(&self, batch: Vec<LabelledSample>) -> Result<Appended> {
+        self.take(batch.into_iter().map(|s| (s.labels, One(s.sample)))).await
+    }
+
+    /// [`Samples::append`] for many samples of each series, which are then looked up once.
+    pub async fn append_series(&self, batch: Vec<(Labels, Vec<Sample>)>) -> Result<Appended> {
+        self.take(batch.into_iter()).await
+    }
+
+    async fn take<S>(&self, batch: impl ExactSizeIterator<Item = (Labels, S)> + Send + 'static) -> Result<Appended>
+    where
+        S: AsRef<[Sample]> + Send,
+    {
+        self.writable()?;
+        if batch.len() == 0 {
+            return Ok(Appended::default());
+        }
+        self.make_room().await?;
+        let (inner, published) = (self.inner.clone(), self.inner.clone());
+        let (plan, _) = self
+            .inner
+            .db
+            .write_then(
+                move |c| {
+                    Box::pin(async move {
+                        let plan = plan(&inner.read(), batch, inner.clock.now());
+                        let info = write(c, &plan).await?;
+                        Ok((plan, info))
+                    })
+                },
+                move |(plan, info)| {
+                    let mut index = published.write();
+                    plan.new.iter().for_each(|(labels, id)| index.insert(*id, labels));
+                    if let Some(info) = info {
+                        index.replay(*info, &plan.samples);
+                    }
+                },
+            )
+            .await?;
+        Ok(plan.counts)
+    }
+
+    async fn make_room(&self) -> Result<()> {
+        while self.inner.read().head_samples > HEAD_SAMPLES_WAIT {
+            let before = self.inner.read().head_samples;
+            let _one_at_a_time = self.inner.upkeep.lock().await;
+            self.seal(self.inner.clock.now()).await?;
+            if self.inner.read().head_samples >= before {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A single sample as a slice.
+struct One(Sample);
+
+impl AsRef<[Sample]> for One {
+    fn as_ref(&self) -> &[Sample] {
+        std::slice::from_ref(&self.0)
+    }
+}
+
+/// What an append will write.
+struct Plan {
+    new: HashMap<Labels, u32>,
+    samples: Vec<BatchSample>,
+    counts: Appended,
+}
+
+fn plan<S: AsRef<[Sample]>>(index: &Index, batch: impl ExactSizeIterator<Item = (Labels, S)>, now: Timestamp) -> Plan {
+    let mut plan = Plan { new: HashMap::new(), samples: Vec::with_capacity(batch.len()), counts: Appended::default() };
+    // Newest sample, time and bits, of series that this batch already brought.
+    let mut last_of: HashMap<u32, (i64, Option<u64>)> = HashMap::with_capacity(batch.len());
+    let ahead_max = now.plus(AHEAD_MAX);
+    for (labels, samples) in batch {
+        let samples = samples.as_ref();
+        let known = index.find(&labels).or_else(|| plan.new.get(&labels).copied());
+        let room = index.series.len() + plan.new.len() < SERIES_MAX;
+        let Some(id) = known.or_else(|| room.then(|| index.next_id.max(1) + plan.new.len() as u32)) else {
+            plan.counts.series_limit += samples.len() as u64;
+            continue;
+        };
+        let mut last = last_of.get(&id).copied().or_else(|| index.series.get(&id).and_then(|e| e.last()));
+        let before = plan.counts.accepted;
+        for sample in samples {
+            let (t, v) = (sample.t.ms(), sample.v.to_bits());
+            match last {
+                _ if sample.t > ahead_max => plan.counts.too_far_ahead += 1,
+                Some((last, _)) if t < last => plan.counts.out_of_order += 1,
+                // The value of a sealed sample is not in memory: a repeat of it is taken for the same.
+                Some((last, bits)) if t == last => {
+                    plan.counts.duplicate += u64::from(bits.is_some_and(|bits| bits != v));
+                }
+                _ => {
+                    plan.samples.push((id, t, v));
+                    plan.counts.accepted += 1;
+                    last = Some((t, Some(v)));
+                }
+            }
+        }
+        if plan.counts.accepted > before {
+            last_of.extend(last.map(|last| (id, last)));
+            if known.is_none() {
+                plan.new.insert(labels, id);
+                plan.counts.new_series += 1;
+            }
+        }
+    }
+    plan
+}
+
+async fn write(connection: &mut SqliteConnection, plan: &Plan) -> Result<Option<BatchInfo>> {
+    if !plan.new.is_empty() {
+        // One statement for thousands of series; the labels' own JSON travels inside as text.
+        let rows: Vec<(u32, String)> =
+            plan.new.iter().map(|(labels, id)| Ok((*id, serde_json::to_string(labels)?))).collect::<Result<_>>()?;
+        sqlx::query("INSERT INTO series (id, labels) SELECT value ->> 0, value ->> 1 FROM json_each(?1)")
+            .bind(serde_json::to_string(&rows)?)
+            .execute(&mut *connection)
+            .await?;
+    }
+    let Some(max_t) = plan.samples.iter().map(|s| s.1).max() else { return Ok(None) };
+    let blob = batch::encode_batch(&plan.samples);
+    let id =
+        sqlx::query_scalar("INSERT INTO head_batch (max_t, count, crc, blob) VALUES (?1, ?2, ?3, ?4) RETURNING id")
+            .bind(max_t)
+            .bind(plan.samples.len() as i64)
+            .bind(i64::from(crc32fast::hash(&blob)))
+            .bind(&blob)
+            .fetch_one(connection)
+            .await?;
+    Ok(Some(BatchInfo { id, max_t, count: plan.samples.len() as u64 }))
+}
