@@ -242,6 +242,35 @@ pub trait SeriesReader: Send + Sync {
         end: Timestamp,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Series>, ReadError>>;
+
+    /// The same series one at a time, in any order: a day of ten thousand series need never be in memory at once.
+    fn scan<'a>(
+        &'a self,
+        matchers: &'a [Matcher],
+        start: Timestamp,
+        end: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<Box<dyn SeriesScan>, ReadError>> {
+        Box::pin(async move {
+            let series = self.select(matchers, start, end, limit).await?;
+            Ok(Box::new(series.into_iter()) as Box<dyn SeriesScan>)
+        })
+    }
+}
+
+/// Series to come. Unpacking is arithmetic without I/O, so it may be done on a thread for that.
+pub trait SeriesScan: Send {
+    /// The next series; its samples, ascending and at least one, replace what is in `samples`. `None`: there is no other.
+    fn next_into(&mut self, samples: &mut Vec<Sample>) -> Result<Option<Labels>, ReadError>;
+}
+
+impl SeriesScan for std::vec::IntoIter<Series> {
+    fn next_into(&mut self, samples: &mut Vec<Sample>) -> Result<Option<Labels>, ReadError> {
+        Ok(self.next().map(|series| {
+            *samples = series.samples;
+            series.labels
+        }))
+    }
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use super::state::Result;
 use super::writer::WriterStats;
 use super::{Role, StoreError};
 use crate::domain::clock::{SharedClock, Timestamp};
-use crate::domain::metric::{Labels, Matcher, NAME, ReadError, Series, SeriesReader};
+use crate::domain::metric::{Labels, Matcher, NAME, ReadError, Series, SeriesReader, SeriesScan};
 use crate::domain::roles::Roles;
 
 use compact::Loaded;
@@ -226,33 +226,38 @@ impl Samples {
         Ok(())
     }
 
-    async fn read(&self, matchers: &[Matcher], start: i64, end: i64, limit: usize) -> ReadResult {
+    /// What the index has for a read, with the pages that it names.
+    async fn sight(&self, matchers: &[Matcher], range: (i64, i64), limit: usize) -> ReadResult<(Sight, Vec<Loaded>)> {
         /// A page that goes between the look and the read is in another by then.
         const LOOKS: u32 = 20;
         self.follow().await.map_err(storage)?;
         for look in 0..LOOKS {
-            let sight = Sight::of(&self.inner.read(), matchers, start, end);
+            let sight = Sight::of(&self.inner.read(), matchers, range.0, range.1);
             if sight.head_samples > limit {
                 return Err(ReadError::TooManySamples { limit });
             }
             let directories = sight.pages.iter().map(|p| (p.id, p.directory.clone())).collect();
-            let Some(mut loaded) = bodies(&self.inner, directories).await.map_err(storage)? else {
-                tokio::time::sleep(Duration::from_millis(u64::from(look))).await;
-                continue;
-            };
-            let loaded: Vec<Loaded> = sight.pages.iter().filter_map(|p| loaded.remove(&p.id)).collect();
-            if sight.is_small() {
-                return sight.resolve(&loaded, (start, end), limit);
+            if let Some(mut loaded) = bodies(&self.inner, directories).await.map_err(storage)? {
+                let loaded = sight.pages.iter().filter_map(|p| loaded.remove(&p.id)).collect();
+                return Ok((sight, loaded));
             }
-            return tokio::task::spawn_blocking(move || sight.resolve(&loaded, (start, end), limit))
-                .await
-                .map_err(|_| ReadError::Storage("unpacking samples panicked".into()))?;
+            tokio::time::sleep(Duration::from_millis(u64::from(look))).await;
         }
         Err(ReadError::Storage("pages of samples keep moving; try again".into()))
     }
+
+    async fn read(&self, matchers: &[Matcher], range: (i64, i64), limit: usize) -> ReadResult<Vec<Series>> {
+        let (sight, loaded) = self.sight(matchers, range, limit).await?;
+        if sight.is_small() {
+            return sight.scan(loaded, range, limit).collect();
+        }
+        tokio::task::spawn_blocking(move || sight.scan(loaded, range, limit).collect())
+            .await
+            .map_err(|_| ReadError::Storage("unpacking samples panicked".into()))?
+    }
 }
 
-type ReadResult = std::result::Result<Vec<Series>, ReadError>;
+type ReadResult<T> = std::result::Result<T, ReadError>;
 
 impl SeriesReader for Samples {
     fn select<'a>(
@@ -261,8 +266,22 @@ impl SeriesReader for Samples {
         start: Timestamp,
         end: Timestamp,
         limit: usize,
-    ) -> BoxFuture<'a, ReadResult> {
-        Box::pin(self.read(matchers, start.ms(), end.ms(), limit))
+    ) -> BoxFuture<'a, ReadResult<Vec<Series>>> {
+        Box::pin(self.read(matchers, (start.ms(), end.ms()), limit))
+    }
+
+    fn scan<'a>(
+        &'a self,
+        matchers: &'a [Matcher],
+        start: Timestamp,
+        end: Timestamp,
+        limit: usize,
+    ) -> BoxFuture<'a, ReadResult<Box<dyn SeriesScan>>> {
+        Box::pin(async move {
+            let range = (start.ms(), end.ms());
+            let (sight, loaded) = self.sight(matchers, range, limit).await?;
+            Ok(Box::new(sight.scan(loaded, range, limit)) as Box<dyn SeriesScan>)
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use super::compact::{Loaded, ascending};
 use super::index::Index;
 use super::page::{Directory, Place, Reader};
 use crate::domain::clock::Timestamp;
-use crate::domain::metric::{Labels, Matcher, ReadError, Sample, Series};
+use crate::domain::metric::{Labels, Matcher, ReadError, Sample, Series, SeriesScan};
 use crate::store::StoreError;
 use crate::store::state::Result;
 
@@ -75,31 +75,59 @@ impl Sight {
         self.page_samples < INLINE_SAMPLES_MAX
     }
 
-    /// Unpacks; `loaded` are the pages in the order of `pages`. Series sorted by labels, those without a sample left out.
-    pub fn resolve(
-        self,
-        loaded: &[Loaded],
-        (start, end): (i64, i64),
-        limit: usize,
-    ) -> std::result::Result<Vec<Series>, ReadError> {
-        let mut readers: Vec<Reader> = loaded.iter().map(|_| Reader::default()).collect();
-        let mut left = limit;
-        let mut found = Vec::with_capacity(self.series.len());
-        for mut wanted in self.series {
-            let mut points = Vec::new();
+    /// The series one by one; `loaded` are the pages in the order of `pages`.
+    pub fn scan(self, loaded: Vec<Loaded>, range: (i64, i64), limit: usize) -> Scan {
+        let readers = loaded.iter().map(|_| Reader::default()).collect();
+        let pages = self.pages.iter().map(|p| p.id).collect();
+        Scan { series: self.series.into_iter(), pages, loaded, readers, range, limit, left: limit, points: Vec::new() }
+    }
+}
+
+/// See [`Sight::scan`].
+pub(super) struct Scan {
+    series: std::vec::IntoIter<Wanted>,
+    pages: Vec<i64>,
+    loaded: Vec<Loaded>,
+    readers: Vec<Reader>,
+    range: (i64, i64),
+    limit: usize,
+    left: usize,
+    points: Vec<Point>,
+}
+
+impl SeriesScan for Scan {
+    fn next_into(&mut self, samples: &mut Vec<Sample>) -> std::result::Result<Option<Labels>, ReadError> {
+        for mut wanted in self.series.by_ref() {
+            self.points.clear();
             for (page, place) in wanted.places {
-                let (directory, body) = &loaded[page];
-                readers[page]
-                    .read(directory, body, place, (start, end), &mut points)
-                    .map_err(|e| ReadError::Storage(format!("page {}: {e}", self.pages[page].id)))?;
+                let (directory, body) = &self.loaded[page];
+                self.readers[page]
+                    .read(directory, body, place, self.range, &mut self.points)
+                    .map_err(|e| ReadError::Storage(format!("page {}: {e}", self.pages[page])))?;
             }
-            points.append(&mut wanted.head);
-            ascending(&mut points);
-            left = left.checked_sub(points.len()).ok_or(ReadError::TooManySamples { limit })?;
-            if !points.is_empty() {
-                let sample = |(t, v): Point| Sample { t: Timestamp::from_ms(t), v: f64::from_bits(v) };
-                found.push(Series { labels: wanted.labels, samples: points.into_iter().map(sample).collect() });
+            self.points.append(&mut wanted.head);
+            ascending(&mut self.points);
+            let many = self.points.len();
+            self.left = self.left.checked_sub(many).ok_or(ReadError::TooManySamples { limit: self.limit })?;
+            if many > 0 {
+                samples.clear();
+                samples.extend(
+                    self.points.iter().map(|&(t, v)| Sample { t: Timestamp::from_ms(t), v: f64::from_bits(v) }),
+                );
+                return Ok(Some(wanted.labels));
             }
+        }
+        Ok(None)
+    }
+}
+
+impl Scan {
+    /// All of them, sorted by labels.
+    pub fn collect(mut self) -> std::result::Result<Vec<Series>, ReadError> {
+        let mut found = Vec::with_capacity(self.series.len());
+        let mut samples = Vec::new();
+        while let Some(labels) = self.next_into(&mut samples)? {
+            found.push(Series { labels, samples: samples.clone() });
         }
         found.sort_by(|a, b| a.labels.cmp(&b.labels));
         Ok(found)
