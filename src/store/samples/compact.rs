@@ -72,8 +72,8 @@ impl Samples {
     async fn shrink(&self) -> Result<()> {
         /// Below this part of the file, free pages are left for what comes next.
         const FREE_PART: i64 = 8;
-        /// Pages given back in one transaction; fewer are not worth one.
-        const SLICE: i64 = 512;
+        /// Fewer free pages than this are not worth a transaction; a transaction gives back up to 512.
+        const FREE_MIN: i64 = 64;
         loop {
             let (free, all): (i64, i64) = self
                 .inner
@@ -86,7 +86,7 @@ impl Samples {
                     })
                 })
                 .await?;
-            if free < SLICE || free < all / FREE_PART {
+            if free < FREE_MIN || free < all / FREE_PART {
                 return Ok(());
             }
             self.inner
