@@ -115,19 +115,18 @@ impl<'a> Line<'a> {
         Ok(Some((keyword, at)))
     }
 
-    /// A bare or quoted metric name of a metadata line. A quoted one must need no unescaping.
-    pub(super) fn metric_name_anywhere(&mut self) -> Result<&'a str, ParseError> {
+    /// A bare or quoted metric name of a metadata line.
+    pub(super) fn metric_name_anywhere(&mut self) -> Result<Cow<'a, str>, ParseError> {
         if self.peek() != Some(b'"') {
-            return self.bare_name(true);
+            return self.bare_name(true).map(Cow::Borrowed);
         }
         let start = self.at;
-        match self.quoted(&mut false)? {
-            Cow::Borrowed(name) if !name.is_empty() => {
-                self.check_name_length(name, start)?;
-                Ok(name)
-            }
-            _ => Err(self.error(start, "a quoted name must be neither empty nor escaped")),
+        let name = self.quoted(&mut false)?;
+        if name.is_empty() {
+            return Err(self.error(start, "an empty name"));
         }
+        self.check_name_length(&name, start)?;
+        Ok(name)
     }
 
     pub(super) fn kind(&mut self) -> Result<MetricKind, ParseError> {
@@ -151,23 +150,20 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// The help text with its escapes resolved. Nothing at all is an empty help.
-    pub(super) fn help_text(&mut self) -> String {
+    /// The help text with its escapes resolved. It may be empty, but OpenMetrics wants the space before it.
+    pub(super) fn help_text(&mut self) -> Result<String, ParseError> {
         if self.is_strict() {
-            self.eat(b' ');
+            self.separator("the help text")?;
         } else {
             self.skip_blanks();
         }
         let rest = &self.text[self.at..];
         self.at = self.text.len();
-        unescape(rest, &mut false).into_owned()
+        Ok(unescape(rest, &mut false).into_owned())
     }
 
-    /// What is left after a separator, as one word; empty when there is nothing.
-    pub(super) fn rest_as_token(&mut self) -> Result<&'a str, ParseError> {
-        if self.is_at_end() {
-            return Ok("");
-        }
+    /// The unit, which only OpenMetrics has; it may be empty, but not its separator.
+    pub(super) fn unit(&mut self) -> Result<&'a str, ParseError> {
         self.separator("the unit")?;
         self.rest_as_token_here()
     }
@@ -353,6 +349,10 @@ impl<'a> Line<'a> {
         if token.starts_with('{') {
             return Err(self.error(at, "native histograms are not supported"));
         }
+        // Rust reads `+nan`; neither format has it.
+        if matches!(token.as_bytes(), [b'+' | b'-', b'n' | b'N', ..]) {
+            return Err(self.not_a_number(at, token, what));
+        }
         token.parse().map_err(|_| self.not_a_number(at, token, what))
     }
 
@@ -363,8 +363,8 @@ impl<'a> Line<'a> {
             return token.parse().map_err(|_| self.not_a_number(at, token, "a timestamp in whole milliseconds"));
         }
         match token.parse::<f64>() {
-            // Beyond this an i64 of milliseconds overflows.
-            Ok(seconds) if seconds.abs() < 9e15 => Ok((seconds * 1000.0).round() as i64),
+            // A time beyond what milliseconds can hold stays at their end: legal, and no clock of ours will ever accept it.
+            Ok(seconds) if seconds.is_finite() => Ok((seconds * 1000.0).round() as i64),
             _ => Err(self.not_a_number(at, token, "a timestamp in seconds")),
         }
     }

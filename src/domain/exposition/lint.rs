@@ -69,13 +69,6 @@ fn values(exposition: &Exposition, found: &mut Vec<Lint>) {
         if kind == MetricKind::Stateset && sample.value != 0.0 && sample.value != 1.0 {
             note("stateset-value", format!("{} must be 0 or 1", sample.labels));
         }
-        if let Some(exemplar) = &sample.exemplar {
-            let length: usize = exemplar.labels.iter().map(|(n, v)| n.chars().count() + v.chars().count()).sum();
-            // The OpenMetrics limit.
-            if length > 128 {
-                note("exemplar-length", format!("the exemplar of {} has {length} of 128 characters", sample.labels));
-            }
-        }
     }
 }
 

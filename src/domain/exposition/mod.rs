@@ -4,17 +4,23 @@
 //!
 //! The format is what `Content-Type` says; nothing is sniffed. A file has no content type: there `# EOF` decides.
 //! Sources: prometheus.io "Exposition formats"; the OpenMetrics 1.0 specification. Protobuf and native histograms are
-//! refused. `line.rs` reads one line, `lint.rs` holds what is legal but wrong.
+//! refused. `line.rs` reads one line, `strict.rs` holds what OpenMetrics forbids beyond a line's grammar, `lint.rs` what is
+//! legal but wrong; `stream.rs` reads files of any length.
 
 mod line;
 mod lint;
+mod stream;
+mod strict;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use self::line::{Line, Sampled};
 use super::metric::{Labels, Metadata, MetricKind};
+
+pub use stream::Stream;
 
 /// What a body may cost us (watch.md 2.1). Prometheus' own defaults are unlimited; ours are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,15 +130,23 @@ pub struct ParseError {
     pub kind: ParseErrorKind,
 }
 
-/// Parses with [`LIMITS`] and looks for every problem.
+/// Parses with [`LIMITS`], refuses whatever OpenMetrics forbids, and looks for every problem.
 pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Exposition, ParseError> {
-    let mut exposition = parse_within(content_type, body, &LIMITS)?;
+    let (mut exposition, lines) = read(content_type, body, &LIMITS)?;
+    if exposition.format == Format::OpenMetrics {
+        strict::check(&exposition, &lines)?;
+    }
     lint::look(&mut exposition);
     Ok(exposition)
 }
 
-/// Parses within `limits`: what the scraper does every few seconds.
+/// Parses within `limits`: what the scraper does every few seconds. Only a line's own grammar can fail it.
 pub fn parse_within(content_type: Option<&str>, body: &[u8], limits: &Limits) -> Result<Exposition, ParseError> {
+    read(content_type, body, limits).map(|(exposition, _)| exposition)
+}
+
+/// Also the line on which each family first appears.
+fn read(content_type: Option<&str>, body: &[u8], limits: &Limits) -> Result<(Exposition, Vec<usize>), ParseError> {
     let format = match content_type {
         Some(given) => format_of(given)?,
         None => format_of_file(body),
@@ -176,6 +190,8 @@ fn not_utf8(body: &[u8], valid_up_to: usize) -> ParseError {
 /// A family while its lines go by.
 #[derive(Default)]
 struct Seen {
+    /// Of its first mention.
+    line: usize,
     typed: bool,
     helped: bool,
     has_unit: bool,
@@ -191,7 +207,7 @@ struct Parser<'a> {
     families: Vec<Metadata>,
     seen: Vec<Seen>,
     /// Family by its declared name.
-    declared: HashMap<&'a str, usize>,
+    declared: HashMap<Cow<'a, str>, usize>,
     /// Families that appeared on a sample's line before any metadata.
     undeclared: HashMap<Arc<str>, usize>,
     /// Family by the name on a sample's line: spares the search through suffixes.
@@ -229,7 +245,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn run(mut self, text: &'a str) -> Result<Exposition, ParseError> {
+    fn run(mut self, text: &'a str) -> Result<(Exposition, Vec<usize>), ParseError> {
         let strict = self.format == Format::OpenMetrics;
         let mut ended = false;
         let mut rest = text;
@@ -272,7 +288,9 @@ impl<'a> Parser<'a> {
             let message = "the body is cut short: it must end with # EOF".to_string();
             return Err(ParseError { line: number + 1, column: 1, message, kind: ParseErrorKind::Syntax });
         }
-        Ok(Exposition { format: self.format, families: self.families, samples: self.samples, problems: self.problems })
+        let lines = self.seen.iter().map(|seen| seen.line).collect();
+        let (families, samples, problems) = (self.families, self.samples, self.problems);
+        Ok((Exposition { format: self.format, families, samples, problems }, lines))
     }
 
     fn comment(&mut self, line: &mut Line<'a>) -> Result<(), ParseError> {
@@ -284,12 +302,12 @@ impl<'a> Parser<'a> {
             return Ok(());
         };
         let name = line.metric_name_anywhere()?;
-        let index = match self.declared.get(name) {
+        let index = match self.declared.get(&name) {
             Some(index) => *index,
             None => {
-                let taken = self.undeclared.get(name).copied();
-                let index = taken.unwrap_or_else(|| self.add_family(name));
-                self.declared.insert(name, index);
+                let taken = self.undeclared.get(&*name).copied();
+                let index = taken.unwrap_or_else(|| self.add_family(&name));
+                self.declared.insert(name.clone(), index);
                 index
             }
         };
@@ -315,8 +333,8 @@ impl<'a> Parser<'a> {
         let family = &mut self.families[index];
         match keyword {
             "TYPE" => family.kind = line.kind()?,
-            "HELP" => family.help = line.help_text(),
-            _ => family.unit = line.rest_as_token()?.to_string(),
+            "HELP" => family.help = line.help_text()?,
+            _ => family.unit = line.unit()?.to_string(),
         }
         // A new type changes which suffixes belong to the family.
         if keyword == "TYPE" && !self.seen[index].sampled {
@@ -384,6 +402,9 @@ impl<'a> Parser<'a> {
         }
         self.current = index;
         let seen = &mut self.seen[index];
+        if seen.line == 0 {
+            seen.line = line;
+        }
         if seen.closed && !std::mem::replace(&mut seen.interleaved, true) {
             let message = format!("lines of {} are not together", self.families[index].family);
             self.note(line, "interleaved-family", message);

@@ -67,7 +67,8 @@ fn text_is_generous_with_blanks_and_the_last_newline() {
 fn reads_openmetrics_with_exemplars_units_and_seconds() {
     let body = "# TYPE foo_seconds histogram\n# UNIT foo_seconds seconds\n# HELP foo_seconds How\\nlong.\n\
         foo_seconds_bucket{le=\"1.0\"} 4 1.5 # {trace_id=\"KOO5S4vxi0o\"} 0.67 1520879607.789\n\
-        foo_seconds_bucket{le=\"+Inf\"} 8 # {} 9.8\nfoo_seconds_sum 324789.3\nfoo_seconds_count 8\nfoo_seconds_created 1520430000.123\n\
+        foo_seconds_bucket{le=\"+Inf\"} 8 1.5 # {} 9.8\nfoo_seconds_sum 324789.3 1.5\nfoo_seconds_count 8 1.5\n\
+        foo_seconds_created 1520430000.123 1.5\n\
         # TYPE c counter\n# HELP c C.\nc_total 17.0\n# EOF\n";
     let read = good(OM, body);
     assert_eq!(read.problems, []);
