@@ -4,5 +4,6 @@
 
 pub mod feedback;
 pub mod metric;
+pub mod receive;
 pub mod schedule;
 pub mod text;

@@ -4,6 +4,7 @@
 //! separate pool. Nothing here knows a gate, a rule or a channel. Read `state/mod.rs` and `samples/mod.rs` next.
 
 mod db;
+pub mod intake;
 mod lock;
 pub mod samples;
 pub mod state;

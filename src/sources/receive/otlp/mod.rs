@@ -1,0 +1,53 @@
+//! OTLP metrics: `ExportMetricsServiceRequest` as protobuf or JSON, translated as Prometheus translates it by default
+//! (underscores, unit and type suffixes): `names.rs`. Resource attributes become `job`, `instance` and `target_info`.
+//!
+//! Taken: gauges, cumulative sums, histograms with explicit buckets, summaries. Refused and said: delta temporality,
+//! exponential histograms. Read `message.rs` (what arrives), then `translate.rs` (what becomes of it).
+//! Sources: opentelemetry-proto 1.x; the OTLP/HTTP specification; Prometheus' OTLP guide.
+
+mod json;
+mod message;
+mod names;
+mod proto;
+mod translate;
+
+use super::{ReceiveError, Received};
+
+/// Attributes, data points, buckets and whatever else a request is made of: what keeps a small body from growing large.
+const ITEMS_MAX: usize = 1_000_000;
+const TOO_MANY_ITEMS: ReceiveError = ReceiveError::TooMuch("1,000,000 attributes, points and buckets");
+
+/// How the request is written; the answer is written alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    Protobuf,
+    Json,
+}
+
+/// Reads one request. What we do not take is counted in data points and left out.
+pub fn decode(encoding: Encoding, body: &[u8]) -> Result<Received, ReceiveError> {
+    let request = match encoding {
+        Encoding::Protobuf => proto::read(body)?,
+        Encoding::Json => json::read(body)?,
+    };
+    translate::series(&request)
+}
+
+/// `ExportMetricsServiceResponse`: empty when all was taken, else with `partial_success`.
+pub fn response(encoding: Encoding, rejected: u64, why: &str) -> Vec<u8> {
+    match encoding {
+        Encoding::Protobuf => proto::response(rejected, why),
+        Encoding::Json => json::response(rejected, why),
+    }
+}
+
+/// `google.rpc.Status`, the body of a failure. `code` is gRPC's: 3 for an invalid argument, 14 for unavailable.
+pub fn status(encoding: Encoding, code: u8, message: &str) -> Vec<u8> {
+    match encoding {
+        Encoding::Protobuf => proto::status(code, message),
+        Encoding::Json => serde_json::json!({"code": code, "message": message}).to_string().into_bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! From a metrics request to series: one for a number, several for a histogram or a summary, `target_info` for a resource.
+//! What does not fit is counted in data points with the reason.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::super::{METADATA_MAX, ReceiveError, Received, SAMPLES_MAX, SERIES_MAX, unfit};
+use super::message::{Attributes, Data, Metric, Point, Request, Resource, Temporality};
+use super::names::{self, Kind};
+use crate::domain::clock::Timestamp;
+use crate::domain::exposition::LIMITS;
+use crate::domain::metric::{Labels, Metadata, MetricKind, NAME, Sample, stale_marker};
+
+/// Resource attributes that are `job` and `instance`, and therefore not in `target_info`.
+const IDENTITY: [&str; 3] = ["service.namespace", "service.name", "service.instance.id"];
+/// `target_info` is repeated this often between a request's first point and its last: half the look-back of a query.
+const TARGET_EVERY_MS: i64 = 150_000;
+/// Repetitions of it for one resource. Whoever sends longer stretches at once gets its end only.
+const TARGETS_MAX: i64 = 1000;
+
+pub(super) fn series(request: &Request) -> Result<Received, ReceiveError> {
+    let mut out = Sink::default();
+    for resource in &request.resources {
+        let identity = identity(&resource.attributes);
+        let mut times: Option<(i64, i64)> = None;
+        for metric in &resource.metrics {
+            add(metric, &identity, &mut out, &mut times)?;
+        }
+        if let Some((first, last)) = times {
+            target_info(resource, &identity, (first, last), &mut out)?;
+        }
+    }
+    Ok(out.done())
+}
+
+/// Series so far. Points of one series stand together, in the order in which they came.
+#[derive(Default)]
+struct Sink {
+    out: Received,
+    by_labels: HashMap<Labels, usize>,
+    samples: usize,
+    families: HashSet<String>,
+    targets: HashSet<(Labels, i64)>,
+}
+
+impl Sink {
+    fn push(&mut self, labels: Labels, sample: Sample) -> Result<(), ReceiveError> {
+        self.samples += 1;
+        if self.samples > SAMPLES_MAX {
+            return Err(ReceiveError::TooMuch("1,000,000 samples"));
+        }
+        let index = match self.by_labels.get(&labels) {
+            Some(index) => *index,
+            None => {
+                if self.out.series.len() >= SERIES_MAX {
+                    return Err(ReceiveError::TooMuch("100,000 series"));
+                }
+                self.by_labels.insert(labels.clone(), self.out.series.len());
+                self.out.series.push((labels, Vec::new()));
+                self.out.series.len() - 1
+            }
+        };
+        self.out.series[index].1.push(sample);
+        Ok(())
+    }
+    fn refuse(&mut self, points: usize, why: impl FnOnce() -> String) {
+        self.out.refused.add(points, why);
+    }
+    fn done(mut self) -> Received {
+        for (_, samples) in &mut self.out.series {
+            samples.sort_by_key(|s| s.t);
+        }
+        self.out
+    }
+}
+
+/// `job` and `instance`; either may be missing.
+fn identity(attributes: &Attributes) -> Vec<(&'static str, String)> {
+    let get = |key: &str| attributes.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+    let mut out = Vec::new();
+    if let Some(name) = get("service.name") {
+        let job = get("service.namespace").map_or(name.to_string(), |space| format!("{space}/{name}"));
+        out.push(("job", job));
+    }
+    if let Some(instance) = get("service.instance.id") {
+        out.push(("instance", instance.to_string()));
+    }
+    out
+}
+
+fn shown(name: &str) -> String {
+    name.chars().take(60).collect::<String>().escape_debug().to_string()
+}
+
+type Identity = [(&'static str, String)];
+
+/// One metric: its points, or why it is refused. `times` grows to its first and last point.
+fn add(
+    metric: &Metric,
+    identity: &Identity,
+    out: &mut Sink,
+    times: &mut Option<(i64, i64)>,
+) -> Result<(), ReceiveError> {
+    let named = || format!("metric {}", shown(&metric.name));
+    let (kind, suffix) = match &metric.data {
+        Data::Gauge(_) => (MetricKind::Gauge, Kind::Gauge),
+        Data::Sum { monotonic: true, .. } => (MetricKind::Counter, Kind::Counter),
+        Data::Sum { .. } => (MetricKind::Gauge, Kind::Other),
+        Data::Histogram { .. } => (MetricKind::Histogram, Kind::Other),
+        Data::Summary(_) => (MetricKind::Summary, Kind::Other),
+        Data::Exponential(points) => {
+            let why = || format!("{}: exponential histograms are not supported; use explicit buckets", named());
+            out.refuse(*points, why);
+            return Ok(());
+        }
+        Data::Nothing => return Ok(()),
+    };
+    if let Data::Sum { temporality, .. } | Data::Histogram { temporality, .. } = &metric.data
+        && *temporality != Temporality::Cumulative
+    {
+        out.refuse(count(&metric.data), || match temporality {
+            Temporality::Delta => format!(
+                "{}: delta temporality is not supported; set the exporter to cumulative \
+                 (OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=cumulative)",
+                named()
+            ),
+            _ => format!("{}: it names no aggregation temporality", named()),
+        });
+        return Ok(());
+    }
+    let Some(name) = names::metric(&metric.name, &metric.unit, suffix) else {
+        out.refuse(count(&metric.data), || format!("{}: no letter or digit in its name", named()));
+        return Ok(());
+    };
+    describe(&name, kind, metric, out);
+    let mut to = Points { name: &name, identity, out, times };
+    match &metric.data {
+        Data::Gauge(points) | Data::Sum { points, .. } => {
+            for p in points {
+                let Some(base) = to.base(&p.point) else { continue };
+                to.push(&base, &name, None, &p.point, p.value)?;
+            }
+        }
+        Data::Histogram { points, .. } => {
+            for p in points {
+                to.histogram(p)?;
+            }
+        }
+        Data::Summary(points) => {
+            for p in points {
+                let Some(base) = to.base(&p.point) else { continue };
+                to.push(&base, &format!("{name}_sum"), None, &p.point, p.sum)?;
+                to.push(&base, &format!("{name}_count"), None, &p.point, p.count as f64)?;
+                for (quantile, value) in &p.quantiles {
+                    to.push(&base, &name, Some(("quantile", quantile.to_string())), &p.point, *value)?;
+                }
+            }
+        }
+        Data::Exponential(_) | Data::Nothing => {}
+    }
+    Ok(())
+}
+
+fn count(data: &Data) -> usize {
+    match data {
+        Data::Gauge(points) | Data::Sum { points, .. } => points.len(),
+        Data::Histogram { points, .. } => points.len(),
+        Data::Summary(points) => points.len(),
+        Data::Exponential(points) => *points,
+        Data::Nothing => 0,
+    }
+}
+
+fn describe(name: &str, kind: MetricKind, metric: &Metric, out: &mut Sink) {
+    let fits = name.len() <= LIMITS.name_bytes && metric.description.len() <= LIMITS.line_bytes;
+    if !fits || out.families.len() >= METADATA_MAX || !out.families.insert(name.to_string()) {
+        return;
+    }
+    let (help, unit) = (metric.description.clone(), names::unit(&metric.unit));
+    out.out.metadata.push(Metadata { family: name.to_string(), kind, help, unit });
+}
+
+/// Labels of a point, without its name.
+type Base = BTreeMap<String, String>;
+
+/// Where the points of one metric go.
+struct Points<'a> {
+    name: &'a str,
+    identity: &'a Identity,
+    out: &'a mut Sink,
+    times: &'a mut Option<(i64, i64)>,
+}
+
+impl Points<'_> {
+    /// Labels for a point; `None`, and counted, when it cannot be stored.
+    fn base(&mut self, point: &Point) -> Option<Base> {
+        let name = self.name;
+        if point.time_ns == 0 {
+            self.out.refuse(1, || format!("metric {}: a data point without a time", shown(name)));
+            return None;
+        }
+        let labels = labels(&point.attributes, &[], self.identity);
+        let pairs: Vec<(&str, &str)> =
+            [(NAME, name)].into_iter().chain(labels.iter().map(|(n, v)| (&**n, &**v))).collect();
+        if let Some(why) = unfit(&pairs) {
+            self.out.refuse(1, || why);
+            return None;
+        }
+        let t = ms(point);
+        let (first, last) = self.times.unwrap_or((t, t));
+        *self.times = Some((first.min(t), last.max(t)));
+        Some(labels)
+    }
+
+    fn push(
+        &mut self,
+        base: &Base,
+        name: &str,
+        extra: Option<(&str, String)>,
+        point: &Point,
+        value: f64,
+    ) -> Result<(), ReceiveError> {
+        let text = |t: &str| Arc::<str>::from(t);
+        // What the kind of metric needs wins over an attribute of that name: the last of equals is kept.
+        let own = base.iter().map(|(n, v)| (text(n), text(v)));
+        let extra = extra.iter().map(|(n, v)| (text(n), text(v)));
+        let labels = Labels::new(own.chain(extra).chain([(text(NAME), text(name))]));
+        let v = if point.has_no_value() { stale_marker() } else { value };
+        self.out.push(labels, Sample { t: Timestamp::from_ms(ms(point)), v })
+    }
+
+    fn histogram(&mut self, p: &super::message::HistogramPoint) -> Result<(), ReceiveError> {
+        let name = self.name;
+        if !(p.counts.is_empty() && p.bounds.is_empty() || p.counts.len() == p.bounds.len() + 1) {
+            let why = || format!("metric {}: bucket counts and bounds do not fit together", shown(name));
+            self.out.refuse(1, why);
+            return Ok(());
+        }
+        let Some(base) = self.base(&p.point) else { return Ok(()) };
+        if let Some(sum) = p.sum {
+            self.push(&base, &format!("{name}_sum"), None, &p.point, sum)?;
+        }
+        self.push(&base, &format!("{name}_count"), None, &p.point, p.count as f64)?;
+        let bucket = format!("{name}_bucket");
+        let mut total = 0u64;
+        for (bound, count) in p.bounds.iter().zip(&p.counts) {
+            total = total.saturating_add(*count);
+            // The last bucket is written below, whatever the sender calls it.
+            if bound.is_finite() {
+                self.push(&base, &bucket, Some(("le", bound.to_string())), &p.point, total as f64)?;
+            }
+        }
+        self.push(&base, &bucket, Some(("le", "+Inf".into())), &p.point, p.count as f64)
+    }
+}
+
+fn ms(point: &Point) -> i64 {
+    (point.time_ns / 1_000_000) as i64
+}
+
+/// Attributes as labels: by key; those that clash once they are spelt our way are joined with a semicolon.
+fn labels(attributes: &Attributes, without: &[&str], identity: &Identity) -> Base {
+    let mut sorted: Vec<&(String, String)> =
+        attributes.iter().filter(|(k, _)| !without.contains(&&**k) && k != NAME).collect();
+    sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut out = Base::new();
+    for (key, value) in sorted {
+        let Some(name) = names::label(key) else { continue };
+        match out.get_mut(&name) {
+            Some(before) if !before.is_empty() => {
+                before.push(';');
+                before.push_str(value);
+            }
+            _ => {
+                out.insert(name, value.clone());
+            }
+        }
+    }
+    out.extend(identity.iter().map(|(n, v)| (n.to_string(), v.clone())));
+    out
+}
+
+/// What else is known of a resource, as a series of ones.
+fn target_info(
+    resource: &Resource,
+    identity: &Identity,
+    (first, last): (i64, i64),
+    out: &mut Sink,
+) -> Result<(), ReceiveError> {
+    let says_more = resource.attributes.iter().any(|(k, _)| !IDENTITY.contains(&&**k));
+    if identity.is_empty() || !says_more {
+        return Ok(());
+    }
+    let mut labels = labels(&resource.attributes, &IDENTITY, identity);
+    // A command line longer than a label may be is no reason to lose the rest.
+    labels.retain(|name, value| value.len() <= LIMITS.value_bytes && name.len() <= LIMITS.name_bytes);
+    while labels.len() > LIMITS.labels {
+        labels.pop_last();
+    }
+    let labels = Labels::new(labels.into_iter().chain([(NAME.to_string(), "target_info".to_string())]));
+    let span = last.saturating_sub(first);
+    let first = if span / TARGET_EVERY_MS > TARGETS_MAX { last } else { first };
+    let times = (0..).map(|i| first + i * TARGET_EVERY_MS).take_while(|t| *t < last).chain([last]);
+    for t in times {
+        if out.targets.insert((labels.clone(), t)) {
+            out.push(labels.clone(), Sample { t: Timestamp::from_ms(t), v: 1.0 })?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,285 @@
+//! Prometheus remote write 1.0: the message `prometheus.WriteRequest`, already unpacked from snappy.
+//!
+//! Samples are read without an allocation each. A sender repeats the same label sets every few seconds, so a [`Cache`]
+//! keeps them by their bytes: a known series costs one look-up. Exemplars are left out, native histograms refused.
+//! Sources: the remote write 1.0 specification; the field numbers of Prometheus' `remote.proto` and `types.proto`.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::protobuf::{Malformed, Reader, Value};
+use super::{METADATA_MAX, ReceiveError, Received, SAMPLES_MAX, SERIES_MAX, unfit};
+use crate::domain::clock::Timestamp;
+use crate::domain::exposition::LIMITS;
+use crate::domain::metric::{Labels, Metadata, MetricKind, Sample};
+
+/// Label sets of earlier requests by their bytes on the wire.
+#[derive(Debug, Default)]
+pub struct Cache {
+    labels: HashMap<Box<[u8]>, Labels>,
+    /// Names and values, each once.
+    texts: HashSet<Arc<str>>,
+    /// About what all of it takes.
+    bytes: usize,
+}
+
+/// Ten thousand series of ten labels take a third of it. A full cache starts anew.
+const CACHE_BYTES_MAX: usize = 16 << 20;
+
+impl Cache {
+    fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return known.clone();
+        }
+        let text: Arc<str> = text.into();
+        self.bytes += text.len() + 64;
+        self.texts.insert(text.clone());
+        text
+    }
+    fn make_room(&mut self) {
+        if self.bytes > CACHE_BYTES_MAX {
+            *self = Cache::default();
+        }
+    }
+}
+
+/// Reads one request. A series that cannot be stored is counted and left out; bytes that are no message fail it all.
+pub fn decode(body: &[u8], cache: &mut Cache) -> Result<Received, ReceiveError> {
+    let mut out = Received::default();
+    let (mut all_series, mut all_samples) = (0, 0);
+    let mut reader = Reader::new(body);
+    while let Some((number, value)) = reader.field()? {
+        match number {
+            1 => {
+                all_series += 1;
+                if all_series > SERIES_MAX {
+                    return Err(ReceiveError::TooMuch("100,000 series"));
+                }
+                all_samples += series(value.message(&reader)?, cache, &mut out)?;
+                if all_samples > SAMPLES_MAX {
+                    return Err(ReceiveError::TooMuch("1,000,000 samples"));
+                }
+            }
+            3 if out.metadata.len() < METADATA_MAX => out.metadata.extend(metadata(value.message(&reader)?)?),
+            _ => {}
+        }
+    }
+    Ok(out)
+}
+
+/// Tag of field 1, a message: a label within a series.
+const LABEL: u8 = 0x0a;
+/// What a sample takes on the wire at most, rarely less.
+const SAMPLE_BYTES: usize = 18;
+
+/// Reads one `TimeSeries`; returns how many samples it had.
+fn series(mut message: Reader, cache: &mut Cache, out: &mut Received) -> Result<usize, ReceiveError> {
+    let (start, from) = (message.rest(), message.position());
+    while message.peek() == Some(LABEL) {
+        message.skip(1);
+        message.bytes()?;
+    }
+    let key = &start[..message.position() - from];
+    let mut samples = Vec::with_capacity((message.rest().len() / SAMPLE_BYTES + 1).min(SAMPLES_MAX));
+    let mut late_labels: Vec<u8> = Vec::new();
+    let mut histograms = 0;
+    while let Some((number, value)) = message.field()? {
+        match number {
+            // Legal protobuf, though nobody writes it: labels behind the samples.
+            1 => {
+                let label = value.message(&message)?.whole();
+                late_labels.push(LABEL);
+                put_length(label.len(), &mut late_labels);
+                late_labels.extend_from_slice(label);
+            }
+            2 => samples.push(sample(value.message(&message)?)?),
+            4 => histograms += 1,
+            _ => {}
+        }
+    }
+    let labels = if late_labels.is_empty() {
+        labels_of(key, from, cache)?
+    } else {
+        labels_of(&[key, &late_labels].concat(), from, cache)?
+    };
+    let count = samples.len();
+    match labels {
+        Ok(labels) => {
+            if histograms > 0 {
+                let why = || format!("series {}: native histograms are not supported", labels.name().escape_debug());
+                out.refused.add(histograms, why);
+            }
+            if !samples.is_empty() {
+                out.series.push((labels, samples));
+            }
+        }
+        Err(why) => out.refused.add((count + histograms).max(1), || why),
+    }
+    Ok(count)
+}
+
+fn put_length(length: usize, to: &mut Vec<u8>) {
+    put_number(length as u64, to);
+}
+
+fn put_number(mut number: u64, to: &mut Vec<u8>) {
+    while number > 0x7f {
+        to.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    to.push(number as u8);
+}
+
+/// The label set written as `wire`, or why it cannot be stored.
+fn labels_of(wire: &[u8], base: usize, cache: &mut Cache) -> Result<Result<Labels, String>, Malformed> {
+    if let Some(known) = cache.labels.get(wire) {
+        return Ok(Ok(known.clone()));
+    }
+    let mut pairs = Vec::new();
+    let mut reader = Reader::with_base(wire, base);
+    while let Some((_, value)) = reader.field()? {
+        let mut label = value.message(&reader)?;
+        let (mut name, mut text) = (&[][..], &[][..]);
+        while let Some((number, value)) = label.field()? {
+            match number {
+                1 => name = value.message(&label)?.whole(),
+                2 => text = value.message(&label)?.whole(),
+                _ => {}
+            }
+        }
+        let (Ok(name), Ok(text)) = (std::str::from_utf8(name), std::str::from_utf8(text)) else {
+            return Ok(Err("a label is not UTF-8".into()));
+        };
+        pairs.push((name, text));
+        // The check below is quadratic; nobody's honest series comes near.
+        if pairs.len() > LIMITS.labels + 1 {
+            break;
+        }
+    }
+    if let Some(why) = unfit(&pairs) {
+        return Ok(Err(why));
+    }
+    cache.make_room();
+    let labels = Labels::new(pairs.iter().map(|(n, v)| (cache.share(n), cache.share(v))).collect::<Vec<_>>());
+    cache.bytes += wire.len() + 32 * pairs.len() + 96;
+    cache.labels.insert(wire.into(), labels.clone());
+    Ok(Ok(labels))
+}
+
+#[inline]
+fn sample(mut message: Reader) -> Result<Sample, Malformed> {
+    // As every sender writes it: value, then time.
+    if let Some(([0x09, v @ .., 0x10], _)) = message.rest().split_first_chunk::<10>() {
+        let v: [u8; 8] = *v;
+        message.skip(10);
+        let t = message.varint()?;
+        if message.is_empty() {
+            return Ok(at(t, f64::from_le_bytes(v)));
+        }
+        return slow_sample(message, t, f64::from_le_bytes(v));
+    }
+    slow_sample(message, 0, 0.0)
+}
+
+/// Fields in any order, absent ones zero, the last of equals counts.
+fn slow_sample(mut message: Reader, mut t: u64, mut v: f64) -> Result<Sample, Malformed> {
+    while let Some((number, value)) = message.field()? {
+        match number {
+            1 => v = value.double(&message)?,
+            2 => t = value.number(&message)?,
+            _ => {}
+        }
+    }
+    Ok(at(t, v))
+}
+
+fn at(t: u64, v: f64) -> Sample {
+    // An int64 travels as its two's complement.
+    Sample { t: Timestamp::from_ms(t as i64), v }
+}
+
+/// One `MetricMetadata`; `None` when it names no family or says more than we keep.
+fn metadata(mut message: Reader) -> Result<Option<Metadata>, Malformed> {
+    let mut found =
+        Metadata { family: String::new(), kind: MetricKind::Unknown, help: String::new(), unit: String::new() };
+    while let Some((number, value)) = message.field()? {
+        match (number, value) {
+            (1, Value::Varint(kind)) => found.kind = kind_of(kind),
+            (2, _) => found.family = value.text(&message)?.to_string(),
+            (4, _) => found.help = value.text(&message)?.to_string(),
+            (5, _) => found.unit = value.text(&message)?.to_string(),
+            _ => {}
+        }
+    }
+    let fits = !found.family.is_empty()
+        && found.family.len() <= LIMITS.name_bytes
+        && found.unit.len() <= LIMITS.name_bytes
+        && found.help.len() <= LIMITS.line_bytes;
+    Ok(fits.then_some(found))
+}
+
+fn kind_of(number: u64) -> MetricKind {
+    match number {
+        1 => MetricKind::Counter,
+        2 => MetricKind::Gauge,
+        3 => MetricKind::Histogram,
+        4 => MetricKind::Gaugehistogram,
+        5 => MetricKind::Summary,
+        6 => MetricKind::Info,
+        7 => MetricKind::Stateset,
+        _ => MetricKind::Unknown,
+    }
+}
+
+/// Writes a request, not yet packed: what `hypercare import` sends to a daemon.
+pub fn encode(series: &[(Labels, Vec<Sample>)], metadata: &[Metadata]) -> Vec<u8> {
+    let (mut out, mut one, mut pair) = (Vec::new(), Vec::new(), Vec::new());
+    let field = |number: u8, content: &[u8], to: &mut Vec<u8>| {
+        to.push(number << 3 | 2);
+        put_length(content.len(), to);
+        to.extend_from_slice(content);
+    };
+    for (labels, samples) in series {
+        one.clear();
+        for (name, value) in labels.iter() {
+            pair.clear();
+            field(1, name.as_bytes(), &mut pair);
+            field(2, value.as_bytes(), &mut pair);
+            field(1, &pair, &mut one);
+        }
+        for sample in samples {
+            pair.clear();
+            pair.push(0x09);
+            pair.extend_from_slice(&sample.v.to_bits().to_le_bytes());
+            pair.push(0x10);
+            put_number(sample.t.ms() as u64, &mut pair);
+            field(2, &pair, &mut one);
+        }
+        field(1, &one, &mut out);
+    }
+    for meta in metadata {
+        one.clear();
+        one.extend([0x08, number_of(meta.kind)]);
+        field(2, meta.family.as_bytes(), &mut one);
+        field(4, meta.help.as_bytes(), &mut one);
+        field(5, meta.unit.as_bytes(), &mut one);
+        field(3, &one, &mut out);
+    }
+    out
+}
+
+fn number_of(kind: MetricKind) -> u8 {
+    match kind {
+        MetricKind::Unknown => 0,
+        MetricKind::Counter => 1,
+        MetricKind::Gauge => 2,
+        MetricKind::Histogram => 3,
+        MetricKind::Gaugehistogram => 4,
+        MetricKind::Summary => 5,
+        MetricKind::Info => 6,
+        MetricKind::Stateset => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests;
