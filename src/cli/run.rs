@@ -51,6 +51,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
         external_url: setup.external_url.clone(),
         listen: listener.local_addr()?,
         forms: forms(&daemon, &store),
+        open: loaded.config.web.open(),
     };
     let app = web::App::with_report_inputs(parts, Arc::new(move |launch, as_of| tell::inputs(&told, launch, as_of)));
     tracing::info!(url = %setup.external_url, "launch room");

@@ -14,6 +14,7 @@ type Labels = [(&'static str, &'static str); 1];
 struct Own {
     registry: Registry,
     slots: Family<Labels, Counter>,
+    received: Family<[(&'static str, &'static str); 2], Counter>,
     evaluation: Histogram,
     lag: Histogram,
     delivery: Histogram,
@@ -23,15 +24,18 @@ fn own() -> &'static Own {
     static OWN: OnceLock<Own> = OnceLock::new();
     OWN.get_or_init(|| {
         let slots = Family::<Labels, Counter>::default();
+        let received = Family::default();
         // From a millisecond to half a minute: an evaluation that takes longer has missed its next turn.
         let times = || Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0]);
         let (evaluation, lag, delivery) = (times(), times(), times());
         let mut registry = Registry::with_prefix("hypercare");
         registry.register("scrape_slots", "Slots of collectors by what came of them", slots.clone());
+        let help = "Samples that others sent, by door and by what came of them";
+        registry.register("received_samples", help, Family::clone(&received));
         registry.register_with_unit("rule_eval", "One evaluation of all due rules", Unit::Seconds, evaluation.clone());
         registry.register_with_unit("rule_eval_lag", "How late an evaluation began", Unit::Seconds, lag.clone());
         registry.register_with_unit("delivery_latency", "From enqueued to accepted", Unit::Seconds, delivery.clone());
-        Own { registry, slots, evaluation, lag, delivery }
+        Own { registry, slots, received, evaluation, lag, delivery }
     })
 }
 
@@ -43,6 +47,11 @@ pub fn registry() -> &'static Registry {
 /// `result` is `ok`, `gap` or `skipped`.
 pub fn scrape_slot(result: &'static str) {
     own().slots.get_or_create(&[("result", result)]).inc();
+}
+
+/// `door` is `remote_write` or `otlp`; `result` is `accepted` or why not.
+pub fn received(door: &'static str, result: &'static str, samples: u64) {
+    own().received.get_or_create(&[("door", door), ("result", result)]).inc_by(samples);
 }
 
 pub fn rules_evaluated(took: Duration, late_by: Duration) {

@@ -1,4 +1,4 @@
-//! Who may ask what: this machine only, reads only, from pages of our own only.
+//! Who may ask what: this machine only, reads only (but for what `[web]` opens), from pages of our own only.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use super::App;
 use super::problem::problem;
+use super::receive;
 
 /// Everything from ourselves, nothing inline, nobody may frame us.
 const CONTENT_POLICY: &str =
@@ -44,11 +45,16 @@ fn refusal(app: &App, request: &Request) -> Option<Response> {
     let path = request.uri().path();
     let allowed = match *request.method() {
         Method::GET | Method::HEAD => true,
-        Method::POST => path.starts_with("/f/") || READS_BY_POST.contains(&path),
+        Method::POST => path.starts_with("/f/") || READS_BY_POST.contains(&path) || app.doors.open.allows(path),
         Method::OPTIONS => path.starts_with("/f/"),
         _ => false,
     };
-    (!allowed).then(|| problem(StatusCode::FORBIDDEN, "the web room only reads; use the hypercare command line"))
+    let why = match path {
+        receive::REMOTE_WRITE => "remote write is closed; [web] remote_write = true opens it",
+        receive::OTLP => "OTLP is closed; [web] otlp = true opens it",
+        _ => "the web room only reads; use the hypercare command line",
+    };
+    (!allowed).then(|| problem(StatusCode::FORBIDDEN, why))
 }
 
 /// Is this `Host` one by which this machine is meant? `configured` is the host of `[web] external_url`.

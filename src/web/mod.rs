@@ -1,5 +1,5 @@
 //! The launch room, `/status`, `/health`, `/ready`, `/metrics`, `/version`, and Prometheus' query API. Loopback only;
-//! writes are refused.
+//! writes are refused but for feedback forms and, when `[web]` opens them, samples from agents (`receive/`).
 //!
 //! Reads the store and shows it; decides nothing and must not know the daemon. Read `access.rs` (who may ask), then
 //! `room.rs` (what the page says).
@@ -12,6 +12,7 @@ mod metrics;
 mod page;
 mod problem;
 pub mod prometheus_api;
+mod receive;
 mod reports;
 mod room;
 mod signals;
@@ -48,6 +49,7 @@ use crate::store::{Samples, Store};
 
 pub use access::check_listen;
 pub use forms::{FormAnswer, FormHandler, FormRequest};
+pub use receive::Open;
 
 /// `[web]`
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
@@ -57,11 +59,23 @@ pub struct Config {
     pub listen: SocketAddr,
     /// How people reach it, for links in messages. Default: `http://LISTEN`.
     pub external_url: Option<url::Url>,
+    /// Take samples by Prometheus remote write 1.0 at `/api/v1/write`. Off: nobody but this program writes samples.
+    pub remote_write: bool,
+    /// Take OpenTelemetry metrics (OTLP over HTTP) at `/api/v1/otlp/v1/metrics`. Off, as above.
+    pub otlp: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { listen: SocketAddr::from(([127, 0, 0, 1], 9095)), external_url: None }
+        let listen = SocketAddr::from(([127, 0, 0, 1], 9095));
+        Config { listen, external_url: None, remote_write: false, otlp: false }
+    }
+}
+
+impl Config {
+    /// What agents may send.
+    pub fn open(&self) -> Open {
+        Open { remote_write: self.remote_write, otlp: self.otlp }
     }
 }
 
@@ -84,6 +98,8 @@ pub struct Parts {
     pub listen: SocketAddr,
     /// By the name in `/f/NAME`.
     pub forms: BTreeMap<String, FormHandler>,
+    /// What agents may send.
+    pub open: Open,
 }
 
 /// What the report of a launch depends on besides the database, as of an instant.
@@ -98,6 +114,7 @@ pub struct Shared {
     pub(in crate::web) services: BTreeMap<String, ServiceConfig>,
     pub(in crate::web) ready: Arc<AtomicBool>,
     pub(in crate::web) forms: BTreeMap<String, FormHandler>,
+    pub(in crate::web) doors: receive::Doors,
     pub(in crate::web) report_inputs: ReportInputs,
     pub(in crate::web) pages: page::Cache,
     pub(in crate::web) verdicts: verdict::Cache,
@@ -137,6 +154,7 @@ impl App {
             services: parts.services,
             ready: parts.ready,
             forms: parts.forms,
+            doors: receive::Doors::new(parts.open),
             report_inputs,
             pages: page::Cache::default(),
             verdicts: verdict::Cache::default(),
@@ -191,6 +209,7 @@ pub fn router(app: App) -> Router {
             "/f/{name}",
             post(forms::post).options(forms::preflight).layer(DefaultBodyLimit::max(forms::BODY_BYTES_MAX)),
         )
+        .merge(receive::router())
         .fallback(|| async { problem::problem(StatusCode::NOT_FOUND, "there is nothing here") })
         .with_state(app.clone())
         .merge(prometheus_api::router(app.clone()))

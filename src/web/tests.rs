@@ -46,6 +46,7 @@ async fn server() -> Server {
         external_url: format!("http://{addr}"),
         listen: addr,
         forms: BTreeMap::from([("contact".to_string(), echo)]),
+        open: Open { remote_write: true, otlp: true },
     });
     let served = tokio::spawn(serve(listener, app, stop.clone().cancelled_owned()));
     Server { _dir: dir, clock, store, ready, addr, stop, served }
@@ -241,6 +242,7 @@ async fn strangers_and_writers_are_refused() {
         external_url: String::new(),
         listen: public.local_addr().unwrap(),
         forms: BTreeMap::new(),
+        open: Open::default(),
     });
     let refused = serve(public, app, std::future::pending()).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);

@@ -1,0 +1,211 @@
+//! What others may send us: `POST /api/v1/write` (Prometheus remote write 1.0) and `POST /api/v1/otlp/v1/metrics` (OTLP).
+//! Closed unless `[web]` opens them; loopback like everything here, and never from a page in a browser.
+//!
+//! A request waits for its turn, is read within a time and a size, unpacked, decoded off the event loop, and stored as
+//! one batch. `sources/receive` decodes, `store/intake` stores; here is only HTTP.
+
+mod otlp;
+mod remote_write;
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::routing::post;
+use http_body_util::BodyExt as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::App;
+use crate::sources::receive::remote_write::Cache;
+use crate::sources::receive::{Received, Refused};
+use crate::store::samples::Appended;
+use crate::store::{StoreError, intake};
+use crate::telemetry::own;
+
+pub(super) const REMOTE_WRITE: &str = "/api/v1/write";
+/// As Prometheus names it.
+pub(super) const OTLP: &str = "/api/v1/otlp/v1/metrics";
+
+/// Longest body as it comes over the wire.
+const PACKED_BYTES_MAX: usize = 16 << 20;
+/// Of a body that is too long.
+const THROWN_AWAY_MAX: usize = 4 * PACKED_BYTES_MAX;
+/// Longest body after unpacking. Prometheus sends about 200 KiB, other agents up to 8 MiB.
+const UNPACKED_BYTES_MAX: usize = 32 << 20;
+/// From the first byte of a body to its last.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+/// A sender that cannot have its turn within this comes back later.
+const TURN_WITHIN: Duration = Duration::from_secs(10);
+/// Requests worked on at once: bounds memory, and the store writes one batch after the other anyway.
+const AT_ONCE: usize = 2;
+/// What a sender is told to wait, in seconds.
+const RETRY_AFTER: &str = "5";
+
+/// Which doors are open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Open {
+    pub remote_write: bool,
+    pub otlp: bool,
+}
+
+impl Open {
+    /// May this path be posted to?
+    pub(super) fn allows(self, path: &str) -> bool {
+        self.remote_write && path == REMOTE_WRITE || self.otlp && path == OTLP
+    }
+}
+
+/// What the handlers share.
+pub(in crate::web) struct Doors {
+    pub(in crate::web) open: Open,
+    turns: Semaphore,
+    cache: Mutex<Cache>,
+}
+
+impl Doors {
+    pub(super) fn new(open: Open) -> Doors {
+        Doors { open, turns: Semaphore::new(AT_ONCE), cache: Mutex::default() }
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Trouble> {
+        let busy = || Trouble::Later("too many requests at once".into());
+        tokio::time::timeout(TURN_WITHIN, self.turns.acquire()).await.map_err(|_| busy())?.map_err(|_| busy())
+    }
+}
+
+pub(super) fn router() -> Router<App> {
+    Router::new().route(REMOTE_WRITE, post(remote_write::write)).route(OTLP, post(otlp::write))
+}
+
+/// Why a request was not taken as a whole, in words for the sender.
+#[derive(Debug)]
+enum Trouble {
+    /// 400: sending it again will not help.
+    Bad(String),
+    /// 413.
+    TooLarge(String),
+    /// 415.
+    Unsupported(String),
+    /// 503: sending it again will.
+    Later(String),
+}
+
+impl Trouble {
+    fn parts(self) -> (StatusCode, String) {
+        match self {
+            Trouble::Bad(why) => (StatusCode::BAD_REQUEST, why),
+            Trouble::TooLarge(why) => (StatusCode::PAYLOAD_TOO_LARGE, why),
+            Trouble::Unsupported(why) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, why),
+            Trouble::Later(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
+        }
+    }
+    fn packed_too_large() -> Trouble {
+        Trouble::TooLarge(format!("the body is longer than {} MiB; send less at a time", PACKED_BYTES_MAX >> 20))
+    }
+    fn unpacked_too_large() -> Trouble {
+        let mib = UNPACKED_BYTES_MAX >> 20;
+        Trouble::TooLarge(format!("the body is longer than {mib} MiB after unpacking; send less at a time"))
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Trouble {
+        // The store's own words stay in the log: a path or a statement is nothing for a client.
+        tracing::error!(%error, "received samples could not be stored");
+        Trouble::Later("the samples could not be stored; see hypercare's log".into())
+    }
+}
+
+/// The value of a header without its parameters, in lower case; empty when it is absent.
+fn plain_header(headers: &HeaderMap, name: header::HeaderName) -> String {
+    let value = headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
+    value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+}
+
+/// Agents have no origin; a page in a browser that tries to fill our store has.
+fn check_origin(headers: &HeaderMap) -> Result<(), Trouble> {
+    match headers.contains_key(header::ORIGIN) {
+        true => Err(Trouble::Bad("pages in a browser may not send samples".into())),
+        false => Ok(()),
+    }
+}
+
+/// The whole body. One that is too long is read on for a while and thrown away, so that its sender sees our answer and
+/// not a broken connection, which it would take for a reason to try again.
+async fn read(body: Body) -> Result<Vec<u8>, Trouble> {
+    let late = || Trouble::Later(format!("the body did not arrive within {} s", BODY_WITHIN.as_secs()));
+    tokio::time::timeout(BODY_WITHIN, collect(body)).await.map_err(|_| late())?
+}
+
+async fn collect(mut body: Body) -> Result<Vec<u8>, Trouble> {
+    let (mut kept, mut total) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Trouble::Bad("the body is cut short".into()))?;
+        let Some(data) = frame.data_ref() else { continue };
+        total += data.len();
+        if total > PACKED_BYTES_MAX {
+            kept = Vec::new();
+        } else {
+            kept.extend_from_slice(data);
+        }
+        if total > THROWN_AWAY_MAX {
+            break;
+        }
+    }
+    if total > PACKED_BYTES_MAX { Err(Trouble::packed_too_large()) } else { Ok(kept) }
+}
+
+/// Runs `work` where it may take its milliseconds.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Trouble> + Send + 'static) -> Result<T, Trouble> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| {
+        tracing::error!("decoding received samples panicked");
+        Trouble::Bad("our own fault; the log says more".into())
+    })?
+}
+
+/// Stores what was decoded. Gives back what was refused, by the decoder and by the store.
+async fn store(app: &App, door: &'static str, received: Received) -> Result<Refused, Trouble> {
+    let Received { series, metadata, mut refused } = received;
+    let done = intake::take(&app.store.samples, series).await?;
+    if !metadata.is_empty() {
+        app.store.samples.record_metadata(metadata).await?;
+    }
+    count(door, &done, refused.points);
+    for (points, why) in [
+        (done.out_of_order, "out of order: older than the last sample of their series"),
+        (done.duplicate, "duplicate: another value for the same series and time"),
+        (done.too_far_ahead, "more than 10 minutes ahead of this machine's clock"),
+        (done.series_limit, "of new series beyond the limit of live series"),
+    ] {
+        if points > 0 {
+            refused.points += points;
+            refused.why.push(format!("{points} {why}"));
+        }
+    }
+    Ok(refused)
+}
+
+fn count(door: &'static str, done: &Appended, invalid: u64) {
+    for (result, samples) in [
+        ("accepted", done.accepted),
+        ("out_of_order", done.out_of_order),
+        ("duplicate_ts", done.duplicate),
+        ("too_far_ahead", done.too_far_ahead),
+        ("series_limit", done.series_limit),
+        ("invalid", invalid),
+    ] {
+        if samples > 0 {
+            own::received(door, result, samples);
+        }
+    }
+}
+
+/// What was not stored, in one line.
+fn told(refused: &Refused) -> String {
+    format!("{} samples were not stored, the others were: {}", refused.points, refused.why.join("; "))
+}
+
+#[cfg(test)]
+mod tests;
