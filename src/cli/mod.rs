@@ -19,6 +19,7 @@ mod demo;
 mod evidence;
 mod feedback;
 mod gates;
+mod import;
 mod init;
 mod launch;
 mod load;
@@ -153,6 +154,8 @@ pub enum Command {
     Rules(rules::Args),
     /// Ask the stored samples in PromQL, at one time or over a range
     Query(query::Args),
+    /// Take history in: OpenMetrics text with timestamps, plain or gzip
+    Import(import::Args),
     /// Is this an exposition, and what is wrong with it?
     Metrics(metrics::Args),
     /// Probe a URL once and see every phase
@@ -206,6 +209,7 @@ impl Command {
             Command::Silence(args) => silence::run(args, global).await,
             Command::Rules(args) => rules::run(args, global).await,
             Command::Query(args) => query::run(args, global).await,
+            Command::Import(args) => import::run(args, global).await,
             Command::Metrics(args) => metrics::run(args, global).await,
             Command::Probe(args) => probe::run(args, global).await,
             Command::Scrape(args) => scrape::run(args, global).await,
