@@ -20,6 +20,7 @@ Examples:
   hypercare metrics check metrics.txt --format json
   curl -s http://127.0.0.1:9000/metrics | hypercare metrics check -
 
+A URL's content type says what it is; a file is OpenMetrics if it has a line # EOF, else Prometheus text; --as overrules.
 Exit code 1 when the body is not an exposition; problems in a good one are only listed.")]
 pub struct Args {
     #[command(subcommand)]
@@ -32,17 +33,40 @@ enum What {
     Check {
         /// A file, a URL, or - for standard input
         source: String,
+        /// Read it as this, whatever its content type or its last line says
+        #[arg(long = "as", value_name = "FORMAT")]
+        format_is: Option<Kind>,
         #[command(flatten)]
         format: FormatArg,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Kind {
+    /// Prometheus text 0.0.4 or 1.0.0
+    Text,
+    /// OpenMetrics 1.0
+    Openmetrics,
+}
+
+impl Kind {
+    fn content_type(self) -> &'static str {
+        match self {
+            Kind::Text => "text/plain",
+            Kind::Openmetrics => "application/openmetrics-text",
+        }
+    }
 }
 
 /// Rows of a table; the rest is counted. JSON has them all.
 const ROWS_MAX: usize = 200;
 
 pub async fn run(args: Args, _: &Global) -> anyhow::Result<Exit> {
-    let What::Check { source, format } = args.what;
-    let body = fetch(&source).await?;
+    let What::Check { source, format_is, format } = args.what;
+    let mut body = fetch(&source).await?;
+    if let Some(kind) = format_is {
+        body.content_type = Some(kind.content_type().into());
+    }
     let parsed = exposition::parse(body.content_type.as_deref(), &body.bytes);
     if format.is_json() {
         output::json(&document(&body.shown, &parsed))?;

@@ -275,7 +275,7 @@ impl<'a> Line<'a> {
                 if pairs.len() > self.limits.labels {
                     return Err(self.limit(start, format!("more than {} labels", self.limits.labels)));
                 }
-            } else if quoted && name.is_none() && pairs.is_empty() {
+            } else if quoted && name.is_none() {
                 *name = Some(key);
             } else {
                 return Err(self.error(self.at, format!("expected `=` after label {key}, found {}", self.found())));

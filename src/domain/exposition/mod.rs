@@ -4,21 +4,19 @@
 //!
 //! The format is what `Content-Type` says; nothing is sniffed. A file has no content type: there `# EOF` decides.
 //! Sources: prometheus.io "Exposition formats"; the OpenMetrics 1.0 specification. Protobuf and native histograms are
-//! refused. `line.rs` reads one line, `strict.rs` holds what OpenMetrics forbids beyond a line's grammar, `lint.rs` what is
-//! legal but wrong; `stream.rs` reads files of any length.
+//! refused. `body.rs` reads a body, `line.rs` one line, `strict.rs` holds what OpenMetrics forbids beyond a line's
+//! grammar, `lint.rs` what is legal but wrong; `stream.rs` reads files of any length.
 
+mod body;
 mod line;
 mod lint;
 mod stream;
 mod strict;
 
-use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 
-use self::line::{Line, Sampled};
-use super::metric::{Labels, Metadata, MetricKind};
+use self::body::{PROBLEMS_MAX, Parser, Strings};
+use super::metric::{Labels, Metadata};
 
 pub use stream::Stream;
 
@@ -174,9 +172,11 @@ fn format_of(content_type: &str) -> Result<Format, ParseError> {
     }
 }
 
+/// A line that begins with `# EOF` is no comment that anybody writes, wherever it stands: the parser tells what is wrong
+/// with its place. An empty file has lost its end.
 fn format_of_file(body: &[u8]) -> Format {
-    let trimmed = body.strip_suffix(b"\n").unwrap_or(body);
-    if trimmed == b"# EOF" || trimmed.ends_with(b"\n# EOF") { Format::OpenMetrics } else { Format::Text }
+    let ends = body.is_empty() || body.split(|b| *b == b'\n').any(|line| line.starts_with(b"# EOF"));
+    if ends { Format::OpenMetrics } else { Format::Text }
 }
 
 fn not_utf8(body: &[u8], valid_up_to: usize) -> ParseError {
@@ -186,252 +186,6 @@ fn not_utf8(body: &[u8], valid_up_to: usize) -> ParseError {
     let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
     ParseError { line, column, message: "not UTF-8".into(), kind: ParseErrorKind::Syntax }
 }
-
-/// A family while its lines go by.
-#[derive(Default)]
-struct Seen {
-    /// Of its first mention.
-    line: usize,
-    typed: bool,
-    helped: bool,
-    has_unit: bool,
-    sampled: bool,
-    /// Another family came in between.
-    closed: bool,
-    interleaved: bool,
-}
-
-struct Parser<'a> {
-    format: Format,
-    limits: Limits,
-    families: Vec<Metadata>,
-    seen: Vec<Seen>,
-    /// Family by its declared name.
-    declared: HashMap<Cow<'a, str>, usize>,
-    /// Families that appeared on a sample's line before any metadata.
-    undeclared: HashMap<Arc<str>, usize>,
-    /// Family by the name on a sample's line: spares the search through suffixes.
-    by_sample: HashMap<Arc<str>, usize>,
-    current: usize,
-    samples: Vec<ParsedSample>,
-    problems: Vec<Lint>,
-    strings: Strings<'a>,
-}
-
-/// Label names and values repeat on thousands of lines: each is stored once.
-#[derive(Default)]
-struct Strings<'a>(HashMap<&'a str, Arc<str>>);
-
-impl<'a> Strings<'a> {
-    fn share(&mut self, text: &'a str) -> Arc<str> {
-        self.0.entry(text).or_insert_with(|| text.into()).clone()
-    }
-}
-
-impl<'a> Parser<'a> {
-    fn new(format: Format, limits: Limits) -> Parser<'a> {
-        Parser {
-            format,
-            limits,
-            families: Vec::new(),
-            seen: Vec::new(),
-            declared: HashMap::new(),
-            undeclared: HashMap::new(),
-            by_sample: HashMap::new(),
-            current: usize::MAX,
-            samples: Vec::new(),
-            problems: Vec::new(),
-            strings: Strings::default(),
-        }
-    }
-
-    fn run(mut self, text: &'a str) -> Result<(Exposition, Vec<usize>), ParseError> {
-        let strict = self.format == Format::OpenMetrics;
-        let mut ended = false;
-        let mut rest = text;
-        let mut number = 0;
-        while !rest.is_empty() {
-            number += 1;
-            let (raw, after) = match rest.split_once('\n') {
-                Some((raw, after)) => (raw, after),
-                None => (rest, ""),
-            };
-            let has_newline = rest.len() > raw.len();
-            rest = after;
-            let mut line = Line::new(raw, number, self.format, self.limits);
-            if raw.len() > self.limits.line_bytes {
-                return Err(line.limit(0, format!("the line is longer than {} bytes", self.limits.line_bytes)));
-            }
-            if ended {
-                return Err(line.error(0, "nothing may follow # EOF"));
-            }
-            if strict && raw == "# EOF" {
-                ended = true;
-                continue;
-            }
-            if strict && !has_newline {
-                return Err(line.error(raw.len(), "the body is cut short: it must end with # EOF"));
-            }
-            if !strict {
-                line.skip_blanks();
-                if line.is_at_end() {
-                    continue;
-                }
-            }
-            if line.peek() == Some(b'#') {
-                self.comment(&mut line)?;
-            } else {
-                self.sample(&mut line)?;
-            }
-        }
-        if strict && !ended {
-            let message = "the body is cut short: it must end with # EOF".to_string();
-            return Err(ParseError { line: number + 1, column: 1, message, kind: ParseErrorKind::Syntax });
-        }
-        let lines = self.seen.iter().map(|seen| seen.line).collect();
-        let (families, samples, problems) = (self.families, self.samples, self.problems);
-        Ok((Exposition { format: self.format, families, samples, problems }, lines))
-    }
-
-    fn comment(&mut self, line: &mut Line<'a>) -> Result<(), ParseError> {
-        let strict = self.format == Format::OpenMetrics;
-        let Some((keyword, at)) = line.comment_keyword()? else {
-            if strict {
-                return Err(line.error(0, "OpenMetrics allows no comment but # HELP, # TYPE, # UNIT and # EOF"));
-            }
-            return Ok(());
-        };
-        let name = line.metric_name_anywhere()?;
-        let index = match self.declared.get(&name) {
-            Some(index) => *index,
-            None => {
-                let taken = self.undeclared.get(&*name).copied();
-                let index = taken.unwrap_or_else(|| self.add_family(&name));
-                self.declared.insert(name.clone(), index);
-                index
-            }
-        };
-        self.enter(index, line.number);
-        let seen = &mut self.seen[index];
-        if strict && seen.sampled {
-            return Err(line.error(at, format!("# {keyword} of {name} comes after its samples")));
-        }
-        let flag = match keyword {
-            "TYPE" => &mut seen.typed,
-            "HELP" => &mut seen.helped,
-            _ => &mut seen.has_unit,
-        };
-        if std::mem::replace(flag, true) {
-            if strict {
-                return Err(line.error(at, format!("second # {keyword} of {name}")));
-            }
-            self.note(line.number, "repeated-metadata", format!("second # {keyword} of {name}"));
-        }
-        if keyword == "TYPE" && self.seen[index].sampled {
-            self.note(line.number, "metadata-after-samples", format!("# {keyword} of {name} comes after its samples"));
-        }
-        let family = &mut self.families[index];
-        match keyword {
-            "TYPE" => family.kind = line.kind()?,
-            "HELP" => family.help = line.help_text()?,
-            _ => family.unit = line.unit()?.to_string(),
-        }
-        // A new type changes which suffixes belong to the family.
-        if keyword == "TYPE" && !self.seen[index].sampled {
-            self.by_sample.clear();
-        }
-        Ok(())
-    }
-
-    fn sample(&mut self, line: &mut Line<'a>) -> Result<(), ParseError> {
-        if self.samples.len() >= self.limits.samples {
-            return Err(line.limit(0, format!("more than {} samples", self.limits.samples)));
-        }
-        let mut odd_escape = false;
-        let Sampled { name, labels, value, timestamp_ms, exemplar } =
-            line.sample(&mut self.strings, &mut odd_escape)?;
-        if odd_escape {
-            self.note(line.number, "odd-escape", format!("{name}: only \\\\, \\\" and \\n may be escaped"));
-        }
-        let family = self.family_of(&name);
-        self.enter(family, line.number);
-        self.seen[family].sampled = true;
-        self.samples.push(ParsedSample { labels, value, timestamp_ms, exemplar, family, line: line.number });
-        Ok(())
-    }
-
-    fn family_of(&mut self, name: &Arc<str>) -> usize {
-        if let Some(index) = self.by_sample.get(name) {
-            return *index;
-        }
-        let exact = self.declared.get(&**name).copied();
-        let by_suffix = || {
-            SUFFIXES.iter().find_map(|(suffix, kinds)| {
-                let index = *self.declared.get(name.strip_suffix(suffix)?)?;
-                kinds.contains(&self.families[index].kind).then_some(index)
-            })
-        };
-        let known = exact.or_else(by_suffix).or_else(|| self.undeclared.get(name).copied());
-        let index = known.unwrap_or_else(|| {
-            let index = self.add_family(name);
-            self.undeclared.insert(name.clone(), index);
-            index
-        });
-        self.by_sample.insert(name.clone(), index);
-        index
-    }
-
-    fn add_family(&mut self, name: &str) -> usize {
-        self.families.push(Metadata {
-            family: name.to_string(),
-            kind: MetricKind::Unknown,
-            help: String::new(),
-            unit: String::new(),
-        });
-        self.seen.push(Seen::default());
-        self.families.len() - 1
-    }
-
-    /// The line belongs to family `index`: the one before ends here.
-    fn enter(&mut self, index: usize, line: usize) {
-        if index == self.current {
-            return;
-        }
-        if let Some(before) = self.seen.get_mut(self.current) {
-            before.closed = true;
-        }
-        self.current = index;
-        let seen = &mut self.seen[index];
-        if seen.line == 0 {
-            seen.line = line;
-        }
-        if seen.closed && !std::mem::replace(&mut seen.interleaved, true) {
-            let message = format!("lines of {} are not together", self.families[index].family);
-            self.note(line, "interleaved-family", message);
-        }
-    }
-
-    fn note(&mut self, line: usize, rule: &'static str, message: String) {
-        if self.problems.len() < PROBLEMS_MAX {
-            self.problems.push(Lint { line, rule, message });
-        }
-    }
-}
-
-/// Problems kept of one body: after so many, nobody reads on.
-const PROBLEMS_MAX: usize = 1000;
-
-/// Which suffix belongs to which kinds of family.
-const SUFFIXES: [(&str, &[MetricKind]); 8] = [
-    ("_total", &[MetricKind::Counter]),
-    ("_bucket", &[MetricKind::Histogram, MetricKind::Gaugehistogram]),
-    ("_sum", &[MetricKind::Histogram, MetricKind::Summary]),
-    ("_count", &[MetricKind::Histogram, MetricKind::Summary]),
-    ("_gsum", &[MetricKind::Gaugehistogram]),
-    ("_gcount", &[MetricKind::Gaugehistogram]),
-    ("_info", &[MetricKind::Info]),
-    ("_created", &[MetricKind::Counter, MetricKind::Histogram, MetricKind::Summary]),
-];
 
 impl fmt::Display for Lint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

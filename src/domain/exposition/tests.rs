@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::metric::NAME;
+use crate::domain::metric::{MetricKind, NAME};
 
 const TEXT: Option<&str> = Some("text/plain; version=0.0.4; charset=utf-8");
 const OM: Option<&str> = Some("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -83,6 +83,8 @@ fn reads_openmetrics_with_exemplars_units_and_seconds() {
     assert_eq!(good(OM, "# EOF").samples.len(), 0);
     assert_eq!(good(None, body).format, Format::OpenMetrics);
     assert_eq!(good(None, "a 1\n").format, Format::Text);
+    check_error(None, "", "line 1, column 1: the body is cut short");
+    check_error(None, "a 1\n# EOFx", "line 2, column 7: the body is cut short");
 }
 
 #[test]
@@ -94,6 +96,12 @@ fn quoted_names_may_be_any_utf8() {
     assert_eq!(read.samples[0].labels.get("käse.art"), Some("ü"));
     assert_eq!(read.families[read.samples[0].family].kind, MetricKind::Gauge);
     assert_eq!(read.samples[1].labels.name(), "plain");
+    // Where it stands among the labels does not matter, as in Prometheus; escapes are those of label values.
+    let read = good(TEXT, "# TYPE \"a\\\"b\" gauge\n{l=\"1\",\"a\\\"b\"} 3\n");
+    assert_eq!((read.samples[0].labels.name(), read.families.len()), ("a\"b", 1));
+    assert_eq!(read.families[0].kind, MetricKind::Gauge);
+    check_error(TEXT, "{\"a\",\"b\"} 1\n", "line 1, column 9: expected `=` after label b, found `}`");
+    check_error(TEXT, "a{\"b\"} 1\n", "line 1, column 6: expected `=` after label b, found `}`");
 }
 
 #[test]
