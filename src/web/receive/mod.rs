@@ -8,6 +8,7 @@ mod otlp;
 mod remote_write;
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -40,6 +41,8 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 const TURN_WITHIN: Duration = Duration::from_secs(10);
 /// Requests worked on at once: bounds memory, and the store writes one batch after the other anyway.
 const AT_ONCE: usize = 2;
+/// A sender that does one thing wrong does it with every request.
+const WARN_EVERY_S: u64 = 60;
 /// What a sender is told to wait, in seconds.
 const RETRY_AFTER: &str = "5";
 
@@ -62,11 +65,24 @@ pub(in crate::web) struct Doors {
     pub(in crate::web) open: Open,
     turns: Semaphore,
     cache: Mutex<Cache>,
+    /// Second, on the monotonic clock, from which on a refusal is worth a line in the log again.
+    warn_from: AtomicU64,
 }
 
 impl Doors {
     pub(super) fn new(open: Open) -> Doors {
-        Doors { open, turns: Semaphore::new(AT_ONCE), cache: Mutex::default() }
+        Doors { open, turns: Semaphore::new(AT_ONCE), cache: Mutex::default(), warn_from: AtomicU64::new(0) }
+    }
+
+    /// Agents seldom show their operator what we answer: our log does, now and then.
+    fn warn(&self, now: Duration, door: &str, refused: &Refused) {
+        let now = now.as_secs();
+        let due = self
+            .warn_from
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |from| (now >= from).then_some(now + WARN_EVERY_S));
+        if due.is_ok() {
+            tracing::warn!(door, "{}", told(refused));
+        }
     }
 
     async fn turn(&self) -> Result<SemaphorePermit<'_>, Trouble> {
@@ -183,6 +199,9 @@ async fn store(app: &App, door: &'static str, received: Received) -> Result<Refu
             refused.points += points;
             refused.why.push(format!("{points} {why}"));
         }
+    }
+    if !refused.is_empty() {
+        app.doors.warn(app.store.clock.monotonic(), door, &refused);
     }
     Ok(refused)
 }

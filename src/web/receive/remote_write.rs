@@ -2,6 +2,8 @@
 //!
 //! Source: the remote write 1.0 specification. A sender repeats what was answered 5xx and drops what was answered 400.
 
+use std::sync::PoisonError;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -69,11 +71,8 @@ fn unpack(packed: &[u8], app: &App) -> Result<Received, Trouble> {
         return Err(Trouble::unpacked_too_large());
     }
     let body = snap::raw::Decoder::new().decompress_vec(packed).map_err(bad)?;
-    // Two requests at once rarely meet here; the second works without the memory of earlier ones.
-    let result = match app.doors.cache.try_lock() {
-        Ok(mut cache) => decode(&body, &mut cache),
-        Err(_) => decode(&body, &mut Default::default()),
-    };
+    let mut cache = app.doors.cache.lock().unwrap_or_else(PoisonError::into_inner);
+    let result = decode(&body, &mut cache);
     result.map_err(|error| match error {
         ReceiveError::TooMuch(_) => Trouble::TooLarge(error.to_string()),
         _ => Trouble::Bad(error.to_string()),
