@@ -150,7 +150,7 @@ async fn one(
             .into()),
         Err(Failed::Parse(error)) => {
             let message = format!("{shown}:{}:{}: {}", error.line, error.column, error.message);
-            let hint = "what stands before is stored; mend the line and import again, repeats are left out";
+            let hint = "what stands before is stored; mend the line and import again: what is stored already is refused and does no harm";
             Err(Failure::new(Exit::No, message).hint(hint).into())
         }
     }
@@ -177,7 +177,7 @@ fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
@@ -197,13 +197,13 @@ fn page(sum: &Sum, dry_run: bool) -> Vec<String> {
     let counted = format!("{what} {} of {} samples{whole}", grouped(count), grouped(sum.samples));
     let mut lines = vec![format!("{} {counted}", output::paint(tone, mark))];
     for (n, why) in [
-        (sum.repeated, "were there already"),
-        (sum.out_of_order, "are older than what their series already holds"),
-        (sum.duplicate, "have another value than what is stored for their time"),
-        (sum.too_far_ahead, "are more than 10 minutes ahead of this machine's clock"),
-        (sum.series_limit, "belong to new series beyond the limit of live series"),
-        (sum.refused, "were refused by the daemon"),
-        (sum.soon_dropped, "are older than [store] retention: the daemon will drop them"),
+        (sum.repeated, "there already"),
+        (sum.out_of_order, "older than what their series already holds"),
+        (sum.duplicate, "with another value than is stored for their time"),
+        (sum.too_far_ahead, "more than 10 minutes ahead of this machine's clock"),
+        (sum.series_limit, "of new series beyond the limit of live series"),
+        (sum.refused, "refused by the daemon; the warnings say why"),
+        (sum.soon_dropped, "older than [store] retention: the daemon will drop them"),
     ] {
         if n > 0 {
             lines.push(format!("  {} {why}", grouped(n)));

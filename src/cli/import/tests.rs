@@ -90,6 +90,7 @@ async fn a_store_that_a_daemon_holds_is_left_alone() {
 fn the_page_says_what_was_left_out() {
     let sum = Sum { files: 2, series: 10, samples: 1_234_567, stored: 1_234_000, out_of_order: 567, ..Sum::default() };
     let text = anstream::adapter::strip_str(&page(&sum, false).join("\n")).to_string();
-    let expect = "▲ stored 1,234,000 of 1,234,567 samples, 10 series, 2 files\n  567 are older than what their series already holds";
+    let expect =
+        "▲ stored 1,234,000 of 1,234,567 samples, 10 series, 2 files\n  567 older than what their series already holds";
     assert_eq!(text, expect);
 }

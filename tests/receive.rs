@@ -1,0 +1,245 @@
+//! Samples from outside, beside the real thing: a Prometheus sends by remote write, and what it holds is what we stored;
+//! promtool and `hypercare import` read the same file, and hold the same.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hypercare::domain::clock::{SystemClock, Timestamp};
+use hypercare::domain::metric::{Labels, Matcher, NAME, STALE_BITS, SeriesReader as _};
+use hypercare::net::{Client, Request};
+use hypercare::promql::number;
+use hypercare::store::{Role, Store};
+use hypercare::web::{self, App, Open, Parts};
+
+const SETUP: &str = "this test needs a real Prometheus: run tests/setup.sh, which installs Debian's";
+
+struct Prometheus {
+    child: Child,
+    url: String,
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn prometheus(dir: &Path, config: &str) -> Prometheus {
+    let file = dir.join("prometheus.yml");
+    std::fs::write(&file, config).unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let child = Command::new("prometheus")
+        .arg(format!("--config.file={}", file.display()))
+        .arg(format!("--storage.tsdb.path={}", dir.join("tsdb").display()))
+        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+        .arg("--storage.tsdb.retention.time=100y")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|e| panic!("prometheus: {e}; {SETUP}"));
+    let prometheus = Prometheus { child, url: format!("http://127.0.0.1:{port}") };
+    until("prometheus is ready", async || {
+        let ready = Request::get(format!("{}/-/ready", prometheus.url).parse().unwrap());
+        Client::new().send(ready).await.is_ok_and(|r| r.status == 200)
+    })
+    .await;
+    prometheus
+}
+
+/// Looks again and again, for half a minute.
+async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
+    for _ in 0..300 {
+        if look().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("waited 30 s: {what}");
+}
+
+/// By series: time in milliseconds and the value's bits, NaN as one of them.
+type Held = BTreeMap<String, Vec<(i64, u64)>>;
+
+fn bits(v: f64) -> u64 {
+    if v.is_nan() { f64::NAN.to_bits() } else { v.to_bits() }
+}
+
+/// What Prometheus holds of `selector` in the `seconds` before `at`; stale markers are not shown by its API.
+async fn theirs(prometheus: &Prometheus, selector: &str, seconds: i64, at: i64) -> Held {
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("query", &format!("{selector}[{seconds}s]"))
+        .append_pair("time", &at.to_string())
+        .finish();
+    let url = format!("{}/api/v1/query?{form}", prometheus.url).parse().unwrap();
+    let mut request = Request::get(url);
+    request.body_bytes_limit = 64 << 20;
+    let body: serde_json::Value = serde_json::from_slice(&Client::new().send(request).await.unwrap().body).unwrap();
+    let point = |p: &serde_json::Value| {
+        let ms = (p[0].as_f64().unwrap() * 1000.0).round() as i64;
+        (ms, bits(number::parse(p[1].as_str().unwrap()).unwrap()))
+    };
+    let one = |r: &serde_json::Value| {
+        let labels: Labels = serde_json::from_value(r["metric"].clone()).unwrap();
+        (labels.to_string(), r["values"].as_array().unwrap().iter().map(point).collect())
+    };
+    body["data"]["result"].as_array().unwrap_or_else(|| panic!("{body}")).iter().map(one).collect()
+}
+
+/// What we hold, and how many stale markers besides.
+async fn ours(store: &Store, matcher: Matcher) -> (Held, usize) {
+    let (from, to) = (Timestamp::from_ms(0), Timestamp::from_ms(i64::MAX));
+    let series = store.samples.select(&[matcher], from, to, 10_000_000).await.unwrap();
+    let (mut held, mut stale) = (Held::new(), 0);
+    for one in series {
+        let samples = held.entry(one.labels.to_string()).or_default();
+        for s in one.samples {
+            if s.v.to_bits() == STALE_BITS {
+                stale += 1;
+            } else {
+                samples.push((s.t.ms(), bits(s.v)));
+            }
+        }
+    }
+    (held, stale)
+}
+
+/// Serves an exposition as long as it lives.
+struct Target(Arc<std::net::TcpListener>);
+
+impl Target {
+    fn start(body: &'static str) -> (Target, SocketAddr) {
+        let listener = Arc::new(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+        let (addr, held) = (listener.local_addr().unwrap(), Arc::downgrade(&listener));
+        std::thread::spawn(move || {
+            while let Some(listener) = held.upgrade() {
+                let Ok((mut socket, _)) = listener.accept() else { return };
+                // The last look is `stop` knocking.
+                if Arc::strong_count(&listener) == 1 {
+                    return;
+                }
+                let _ = socket.read(&mut [0; 4096]);
+                let _ = write!(
+                    socket,
+                    "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+                    body.len()
+                );
+            }
+        });
+        (Target(listener), addr)
+    }
+    fn stop(self) {
+        let addr = self.0.local_addr().unwrap();
+        drop(self.0);
+        let _ = std::net::TcpStream::connect(addr);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_prometheus_sends_is_stored_as_it_holds_it() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("data"), Role::Daemon, SystemClock::shared()).await.unwrap();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let app = App::new(Parts {
+        store: store.clone(),
+        services: BTreeMap::new(),
+        ready: Arc::default(),
+        external_url: String::new(),
+        listen: addr,
+        forms: BTreeMap::new(),
+        open: Open { remote_write: true, otlp: false },
+    });
+    tokio::spawn(web::serve(listener, app, std::future::pending()));
+
+    let (target, target_addr) = Target::start(
+        "# HELP a_total Ä.\n# TYPE a_total counter\na_total{x=\"\\\"ü\\\\\"} 0.1\n# TYPE b gauge\nb NaN\nb{x=\"1\"} -Inf\n",
+    );
+    let config = format!(
+        "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
+         scrape_configs:\n  - job_name: it\n    static_configs: [{{targets: ['{target_addr}']}}]\n\
+         \x20 - job_name: we\n    static_configs: [{{targets: ['{addr}']}}]\n\
+         remote_write:\n  - url: http://{addr}/api/v1/write\n    queue_config: {{batch_send_deadline: 500ms}}\n\
+         \x20   metadata_config: {{send_interval: 1s}}\n"
+    );
+    let prometheus = prometheus(dir.path(), &config).await;
+    let of = |job: &str| Matcher::equal("job", job);
+    until("samples arrive", async || ours(&store, of("we")).await.0.values().any(|s| s.len() >= 4)).await;
+    target.stop();
+    until("the target goes stale", async || ours(&store, of("it")).await.1 >= 3).await;
+
+    let at = SystemClock::shared().now().ms() / 1000 + 1;
+    for job in ["it", "we"] {
+        let theirs = theirs(&prometheus, &format!("{{job=\"{job}\"}}"), 300, at).await;
+        let (ours, _) = ours(&store, of(job)).await;
+        assert!(ours.len() >= 3, "{ours:?}");
+        for (labels, samples) in &ours {
+            // Theirs is ahead by what is still on its way.
+            let known = theirs.get(labels).unwrap_or_else(|| panic!("{labels} is not in {:?}", theirs.keys()));
+            let upto = samples.len().min(known.len());
+            assert_eq!(samples[..upto], known[..upto], "{labels}");
+            assert!(known.len() - upto <= 5, "{labels}: {} of {}", samples.len(), known.len());
+        }
+    }
+    until("metadata arrive", async || store.samples.metadata().await.unwrap().iter().any(|m| m.help == "Ä.")).await;
+}
+
+/// Series with resets, gaps, odd numbers and times with and without fractions.
+fn history() -> String {
+    let mut text = String::from("# HELP h_total Help.\n# TYPE h_total counter\n");
+    for series in 0..40i64 {
+        let mut value = series as f64 * 0.1;
+        for i in (0..600i64).filter(|i| (i + series) % 50 != 7) {
+            value = if i % 211 == 200 { 0.0 } else { value + ((i * 7 + series) % 13) as f64 / 8.0 };
+            let ms = 1_700_000_000_000 + i * 15_000 + series;
+            let time = if ms % 1000 == 0 { (ms / 1000).to_string() } else { format!("{}.{:03}", ms / 1000, ms % 1000) };
+            let _ = writeln!(text, "h_total{{s=\"{series}\",l=\"a\\\\\\\"b\\n\"}} {value} {time}");
+        }
+    }
+    text.push_str("# TYPE odd gauge\n");
+    let odd = ["NaN", "+Inf", "-Inf", "-0.0", "5e-324", "1.7976931348623157e308", "1e3", "0.30000000000000004"];
+    for (i, value) in odd.iter().enumerate() {
+        let _ = writeln!(text, "odd {value} {}", 1_700_000_000 + i);
+    }
+    text + "# EOF\n"
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_holds_what_promtool_makes_of_the_same_file() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("history.om");
+    std::fs::write(&file, history()).unwrap();
+    std::fs::write(dir.path().join("hypercare.toml"), "[store]\npath = \"data\"\n").unwrap();
+    let made = Command::new("promtool")
+        .args(["tsdb", "create-blocks-from", "openmetrics"])
+        .args([&file, &dir.path().join("tsdb")])
+        .output()
+        .unwrap_or_else(|e| panic!("promtool: {e}; {SETUP}"));
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let imported = Command::new(env!("CARGO_BIN_EXE_hypercare"))
+        .args(["import", "history.om", "--format", "json"])
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert!(imported.status.success(), "{}", String::from_utf8_lossy(&imported.stderr));
+    let sum: serde_json::Value = serde_json::from_slice(&imported.stdout).unwrap();
+    assert_eq!(sum["sum"]["stored"], sum["sum"]["samples"], "{sum}");
+
+    let prometheus = prometheus(dir.path(), "global: {}\n").await;
+    let store = Store::open(&dir.path().join("data"), Role::Client, SystemClock::shared()).await.unwrap();
+    for name in ["h_total", "odd"] {
+        let theirs = theirs(&prometheus, name, 20_000, 1_700_010_000).await;
+        let (ours, stale) = ours(&store, Matcher::equal(NAME, name)).await;
+        assert_eq!(ours.len(), theirs.len());
+        assert_eq!((ours, stale), (theirs, 0), "{name}");
+    }
+    store.close().await;
+}
