@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use promql_parser::parser::{self, Expr, token};
-
 use crate::domain::units;
+use crate::promql;
 
 /// How the number reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,60 +52,9 @@ impl Measure {
 
 /// The first comparison with a number, outermost and leftmost first, and the first range of the expression.
 pub fn of_expr(text: &str) -> Measure {
-    let Ok(expr) = parser::parse(text) else { return Measure::default() };
-    let (limit, below) = comparison(&expr).map_or((None, false), |(limit, below)| (Some(limit), below));
-    Measure { limit, below, window: range(&expr), ..Measure::default() }
-}
-
-fn comparison(expr: &Expr) -> Option<(f64, bool)> {
-    match expr {
-        Expr::Paren(paren) => comparison(&paren.expr),
-        Expr::Binary(binary) => {
-            let less = match binary.op.id() {
-                token::T_LSS | token::T_LTE => Some(true),
-                token::T_GTR | token::T_GTE | token::T_EQLC | token::T_NEQ => Some(false),
-                _ => None,
-            };
-            match (less, number(&binary.rhs), number(&binary.lhs)) {
-                (Some(less), Some(limit), _) => Some((limit, less)),
-                (Some(less), None, Some(limit)) => Some((limit, !less)),
-                _ => comparison(&binary.lhs),
-            }
-        }
-        _ => None,
-    }
-}
-
-fn number(expr: &Expr) -> Option<f64> {
-    match expr {
-        Expr::NumberLiteral(n) => Some(n.val),
-        Expr::Paren(paren) => number(&paren.expr),
-        Expr::Unary(unary) => number(&unary.expr).map(|n| -n),
-        Expr::Binary(binary) => {
-            let (a, b) = (number(&binary.lhs)?, number(&binary.rhs)?);
-            match binary.op.id() {
-                token::T_ADD => Some(a + b),
-                token::T_SUB => Some(a - b),
-                token::T_MUL => Some(a * b),
-                token::T_DIV if b != 0.0 => Some(a / b),
-                _ => None,
-            }
-        }
-        _ => None,
-    }
-}
-
-fn range(expr: &Expr) -> Option<Duration> {
-    match expr {
-        Expr::MatrixSelector(matrix) => Some(matrix.range),
-        Expr::Subquery(subquery) => Some(subquery.range),
-        Expr::Aggregate(aggregate) => range(&aggregate.expr),
-        Expr::Unary(unary) => range(&unary.expr),
-        Expr::Paren(paren) => range(&paren.expr),
-        Expr::Binary(binary) => range(&binary.lhs).or_else(|| range(&binary.rhs)),
-        Expr::Call(call) => call.args.args.iter().find_map(|a| range(a)),
-        _ => None,
-    }
+    let Ok(expr) = promql::parse(text) else { return Measure::default() };
+    let (limit, below) = expr.limit().map_or((None, false), |(limit, below)| (Some(limit), below));
+    Measure { limit, below, window: expr.window(), ..Measure::default() }
 }
 
 #[cfg(test)]

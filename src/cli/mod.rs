@@ -17,6 +17,7 @@ mod completions;
 mod config;
 mod demo;
 mod evidence;
+mod facts;
 mod feedback;
 mod gates;
 mod import;

@@ -48,9 +48,16 @@ pub(super) fn apply(
     steps: usize,
 ) -> Result<Vec<Row>, QueryError> {
     if matches!(op, AggregateOp::Topk | AggregateOp::Bottomk) {
-        let range = i64::MIN as f64..=i64::MAX as f64;
-        if let Some(k) = (0..steps).map(|step| param.at(step)).find(|k| !range.contains(k)) {
-            return Err(QueryError::Execution(format!("Scalar value {} overflows int64", number::plain(k))));
+        let all = || (0..steps).map(|step| param.at(step));
+        if all().any(f64::is_nan) {
+            return Err(QueryError::Execution("Parameter value is NaN".into()));
+        }
+        for (k, word) in [(all().fold(f64::MAX, f64::min), "underflows"), (all().fold(f64::MIN, f64::max), "overflows")]
+        {
+            if k.abs() >= i64::MAX as f64 && (k < 0.0) == (word == "underflows") {
+                let k = number::short(k);
+                return Err(QueryError::Execution(format!("Scalar value {k} {word} int64")));
+            }
         }
     }
     Ok(grouped(op, rows, param, grouping, steps))

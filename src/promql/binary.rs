@@ -7,7 +7,7 @@ use crate::domain::metric::{Labels, NAME};
 
 use super::QueryError;
 use super::eval::{Evaluated, Row, merge};
-use super::plan::Node;
+use super::plan::{DESCRIBING, Node};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Op {
@@ -51,6 +51,26 @@ impl Op {
             _ => return None,
         })
     }
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Op::Add => "+",
+            Op::Sub => "-",
+            Op::Mul => "*",
+            Op::Div => "/",
+            Op::Mod => "%",
+            Op::Pow => "^",
+            Op::Atan2 => "atan2",
+            Op::Equal => "==",
+            Op::NotEqual => "!=",
+            Op::Greater => ">",
+            Op::Less => "<",
+            Op::GreaterEqual => ">=",
+            Op::LessEqual => "<=",
+            Op::And => "and",
+            Op::Or => "or",
+            Op::Unless => "unless",
+        }
+    }
     pub(super) fn is_set(self) -> bool {
         matches!(self, Op::And | Op::Or | Op::Unless)
     }
@@ -58,7 +78,7 @@ impl Op {
         matches!(self, Op::Equal | Op::NotEqual | Op::Greater | Op::Less | Op::GreaterEqual | Op::LessEqual)
     }
     /// The value, and whether a comparison keeps it.
-    fn compute(self, a: f64, b: f64) -> (f64, bool) {
+    pub(super) fn compute(self, a: f64, b: f64) -> (f64, bool) {
         match self {
             Op::Add => (a + b, true),
             Op::Sub => (a - b, true),
@@ -119,7 +139,7 @@ impl Binary {
 
     /// Labels of a result, from the many side's and the one side's.
     fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {
-        let mut labels = if self.drops_name() { many.without(&[NAME]) } else { many.clone() };
+        let mut labels = if self.drops_name() { many.without(DESCRIBING) } else { many.clone() };
         if self.cardinality == Cardinality::OneToOne {
             let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
             labels = if self.on { labels.only(&names) } else { labels.without(&names) };
@@ -155,7 +175,7 @@ fn scalar(b: &Binary, left: f64, right: f64) -> f64 {
 fn with_scalar(b: &Binary, mut rows: Vec<Row>, scalars: &[f64], swapped: bool) -> Result<Evaluated, QueryError> {
     for row in &mut rows {
         if b.drops_name() {
-            row.labels = row.labels.without(&[NAME]);
+            row.labels = row.labels.without(DESCRIBING);
         }
         for (slot, &scalar) in row.values.iter_mut().zip(scalars) {
             let Some(element) = *slot else { continue };
@@ -281,12 +301,18 @@ fn matched(b: &Binary, left: Vec<Row>, right: Vec<Row>, steps: usize) -> Result<
 
 fn many_to_many(b: &Binary, one: &Labels, other: &Labels) -> QueryError {
     let side = if b.cardinality == Cardinality::OneToMany { "left" } else { "right" };
-    let group = b.signature(one);
-    let mut both = [one.to_string(), other.to_string()];
+    let group = braced(&b.signature(one));
+    let mut both = [braced(one), braced(other)];
     both.sort();
     QueryError::Execution(format!(
         "found duplicate series for the match group {group} on the {side} hand-side of the operation: [{}, {}]\
          ;many-to-many matching not allowed: matching labels must be unique on one side",
         both[0], both[1]
     ))
+}
+
+/// `{__name__="a", b="c"}`, as Prometheus shows label sets in errors.
+fn braced(labels: &Labels) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(n, v)| format!("{n}={}", super::syntax::quoted(v))).collect();
+    format!("{{{}}}", pairs.join(", "))
 }

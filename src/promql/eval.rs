@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::metric::{Labels, NAME, Sample, Series, is_stale};
+use crate::domain::metric::{Labels, Sample, Series, is_stale};
 
 use super::fetch::{ms, subquery_grid};
-use super::over_time::Window;
-use super::plan::{Node, Plan, Relabel, Shift, SortBy, WindowFn};
+use super::notes::Collector;
+use super::over_time::{Compute, Walk, Window};
+use super::plan::{AggregateOp, DESCRIBING, Node, Plan, Relabel, Shift, SortBy};
 use super::{Options, QueryError, aggregate, binary, functions, histogram};
 
 /// The instants of an evaluation: `start`, `start + step`, … `count` of them.
@@ -78,6 +79,7 @@ pub(super) struct Context<'a> {
     pub end: i64,
     pub opts: &'a Options,
     pub deadline: Instant,
+    pub notes: Collector,
 }
 
 impl<'a> Context<'a> {
@@ -132,10 +134,18 @@ impl<'a> Context<'a> {
                     compute(v, &at_step)
                 }))?
             }
-            Node::OverTime { compute, keep_name, source, param } => {
+            Node::OverTime { compute, keep_name, source, param, quantile_at, counter_at } => {
                 let param = param.as_deref().map(|p| self.scalar(p, grid)).transpose()?;
                 let source = self.source(source, grid)?;
-                self.over_time(*compute, *keep_name, &source, param.as_deref(), grid)?
+                let noted = quantile_at.filter(|_| !source.series.is_empty());
+                if let (Some(at), Some(quantiles)) = (noted, &param) {
+                    quantiles.iter().for_each(|q| self.notes.quantile(*q, at));
+                }
+                let rows = self.over_time(*compute, &source, param.as_deref(), grid)?;
+                if let Some(at) = *counter_at {
+                    self.note_gauges(&rows, at);
+                }
+                unnamed(rows, *keep_name)?
             }
             Node::Absent { vector, labels } => {
                 let rows = self.vector(vector, grid)?;
@@ -145,7 +155,7 @@ impl<'a> Context<'a> {
             }
             Node::AbsentOverTime { source, labels } => {
                 let source = self.source(source, grid)?;
-                let rows = self.over_time(|_| Some(1.0), true, &source, None, grid)?;
+                let rows = self.over_time(Compute::Each(|_| Some(1.0)), &source, None, grid)?;
                 let present = |i: usize| rows.iter().any(|r| r.values[i].is_some());
                 let values = (0..grid.count).map(|i| (!present(i)).then_some(1.0)).collect();
                 vec![Row { labels: labels.clone(), values }]
@@ -164,24 +174,32 @@ impl<'a> Context<'a> {
                 }
                 merge(rows)?
             }
-            Node::HistogramQuantile { quantile, vector } => {
+            Node::HistogramQuantile { quantile, vector, quantile_at, vector_at } => {
                 let quantile = self.scalar(quantile, grid)?;
+                quantile.iter().for_each(|q| self.notes.quantile(*q, *quantile_at));
                 let rows = self.vector(vector, grid)?;
-                merge(histogram::apply(rows, grid.count, |i, buckets| histogram::quantile(quantile[i], buckets)))?
+                let refused = |le: &str| self.notes.bad_bucket(le, *vector_at);
+                merge(histogram::apply(rows, grid.count, refused, |i, buckets| {
+                    histogram::quantile(quantile[i], buckets, |l| self.notes.lifted(l, grid.at(i), *vector_at))
+                }))?
             }
-            Node::HistogramFraction { lower, upper, vector } => {
+            Node::HistogramFraction { lower, upper, vector, vector_at } => {
                 let (lower, upper) = (self.scalar(lower, grid)?, self.scalar(upper, grid)?);
                 let rows = self.vector(vector, grid)?;
-                merge(histogram::apply(rows, grid.count, |i, b| histogram::fraction(lower[i], upper[i], b)))?
+                let refused = |le: &str| self.notes.bad_bucket(le, *vector_at);
+                merge(histogram::apply(rows, grid.count, refused, |i, b| histogram::fraction(lower[i], upper[i], b)))?
             }
             Node::ToVector(scalar) => {
                 let values = self.scalar(scalar, grid)?.into_iter().map(Some).collect();
                 vec![Row { labels: Labels::empty(), values }]
             }
-            Node::Sort { vector, by } => {
+            Node::Sort { vector, by, at } => {
                 let mut rows = self.vector(vector, grid)?;
                 // Only an instant query has an order.
-                if grid.count == 1 {
+                if grid.count > 1 {
+                    let what = "sort is ineffective for range queries since results are always ordered by labels";
+                    self.notes.warn(what, *at);
+                } else {
                     match by {
                         SortBy::Value { descending } => functions::sort_by_value(&mut rows, *descending),
                         SortBy::Labels { names, descending } => {
@@ -191,13 +209,16 @@ impl<'a> Context<'a> {
                 }
                 rows
             }
-            Node::Aggregate { op, vector, param, grouping } => {
+            Node::Aggregate { op, vector, param, param_at, grouping } => {
                 let rows = self.vector(vector, grid)?;
                 let param = match param.as_deref() {
                     None => aggregate::Param::None,
                     Some(Node::Text(text)) => aggregate::Param::Text(text),
                     Some(scalar) => aggregate::Param::Scalar(self.scalar(scalar, grid)?),
                 };
+                if let (AggregateOp::Quantile, aggregate::Param::Scalar(quantiles)) = (op, &param) {
+                    quantiles.iter().for_each(|q| self.notes.quantile(*q, *param_at));
+                }
                 aggregate::apply(*op, rows, &param, grouping, grid.count)?
             }
             Node::Text(_) | Node::Range(_) | Node::Subquery { .. } => return Err(mistyped()),
@@ -271,10 +292,10 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Rows keep their names; see [`unnamed`].
     fn over_time(
         &self,
-        compute: WindowFn,
-        keep_name: bool,
+        compute: Compute,
         source: &Source<'_>,
         param: Option<&[f64]>,
         grid: &Grid,
@@ -284,6 +305,7 @@ impl<'a> Context<'a> {
         for one in source.series.iter() {
             self.check_time()?;
             let (mut from, mut to) = (0, 0);
+            let mut walk = Walk::new(compute, &one.samples);
             let values = grid.instants().enumerate().map(|(i, now)| {
                 let end = source.shift.reference(now, self.start, self.end);
                 let start = end.saturating_sub(source.range_ms);
@@ -291,16 +313,24 @@ impl<'a> Context<'a> {
                 from += one.samples[from..to].iter().take_while(|s| s.t.ms() <= start).count();
                 let samples = &one.samples[from..to];
                 let param = param.map_or(f64::NAN, |p| p[i]);
-                if samples.is_empty() { None } else { compute(&Window { samples, start, end, now, param }) }
+                let window = Window { samples, start, end, now, param };
+                if samples.is_empty() { None } else { walk.at(from, to, &window) }
             });
-            let values: Vec<Option<f64>> = values.collect();
-            let labels = if keep_name { one.labels.clone() } else { one.labels.without(&[NAME]) };
-            rows.push(Row { labels, values });
+            rows.push(Row { values: values.collect(), labels: one.labels.clone() });
         }
         rows.retain(|r| !r.is_empty());
-        // Prometheus refuses equal label sets here even when they never meet at one instant.
-        let mut seen = std::collections::HashSet::with_capacity(rows.len());
-        if rows.iter().all(|r| seen.insert(&r.labels)) { Ok(rows) } else { Err(duplicate_labels()) }
+        Ok(rows)
+    }
+
+    /// `rate` of what does not look like a counter.
+    fn note_gauges(&self, rows: &[Row], at: usize) {
+        const ENDINGS: &[&str] = &["_total", "_sum", "_count", "_bucket"];
+        for name in rows.iter().map(|r| r.labels.name()) {
+            if !name.is_empty() && !ENDINGS.iter().any(|e| name.ends_with(e)) {
+                let what = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket:";
+                self.notes.inform(format!("{what} {name:?}"), at);
+            }
+        }
     }
 
     /// The samples of a range selector or subquery at the only step.
@@ -328,10 +358,20 @@ impl<'a> Context<'a> {
     }
 }
 
+/// Drops the metric's name, unless it stays. Prometheus refuses equal label sets here even when they never meet at one
+/// instant.
+fn unnamed(mut rows: Vec<Row>, keep_name: bool) -> Result<Vec<Row>, QueryError> {
+    if !keep_name {
+        rows.iter_mut().for_each(|r| r.labels = r.labels.without(DESCRIBING));
+    }
+    let mut seen = std::collections::HashSet::with_capacity(rows.len());
+    if rows.iter().all(|r| seen.insert(&r.labels)) { Ok(rows) } else { Err(duplicate_labels()) }
+}
+
 /// Applies `f(value, step)` to every value and drops the metric's name.
 fn map_rows(mut rows: Vec<Row>, mut f: impl FnMut(f64, usize) -> Option<f64>) -> Vec<Row> {
     for row in &mut rows {
-        row.labels = row.labels.without(&[NAME]);
+        row.labels = row.labels.without(DESCRIBING);
         for (i, value) in row.values.iter_mut().enumerate() {
             *value = value.and_then(|v| f(v, i));
         }

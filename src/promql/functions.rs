@@ -56,6 +56,8 @@ pub(super) fn find(name: &str) -> Option<(MapFn, usize, usize)> {
         "month" => |v, _| Some(date(v, |d| d.month())),
         "year" => |v, _| Some(date(v, |d| d.year().max(0) as u32)),
         "days_in_month" => |v, _| Some(date(v, days_in_month)),
+        // Of native histograms, which no sample here is.
+        "histogram_avg" | "histogram_count" | "histogram_sum" | "histogram_stddev" | "histogram_stdvar" => |_, _| None,
         _ => return None,
     };
     let (least, most) = match name {

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::domain::metric::{Labels, NAME};
+use crate::domain::metric::Labels;
 
 use super::eval::Row;
+use super::notes::Lifted;
 use super::number;
+use super::plan::DESCRIBING;
 
 /// Two counts closer than this, relative to their sum, are float noise and no loss of monotony.
 const SMALL_DELTA: f64 = 1e-12;
@@ -17,16 +19,25 @@ pub(super) struct Bucket {
 }
 
 /// Groups rows by everything but `le` and the name, and computes one value per group and step from its buckets. Rows
-/// whose `le` is no number are left out.
-pub(super) fn apply(rows: Vec<Row>, steps: usize, compute: impl Fn(usize, &mut Vec<Bucket>) -> f64) -> Vec<Row> {
+/// whose `le` is no number are `refused` and left out.
+pub(super) fn apply(
+    rows: Vec<Row>,
+    steps: usize,
+    refused: impl Fn(&str),
+    compute: impl Fn(usize, &mut Vec<Bucket>) -> f64,
+) -> Vec<Row> {
     // The name takes part in the grouping: buckets of two families are two histograms (and then collide).
     let mut known: HashMap<Labels, usize> = HashMap::new();
     let mut groups: Vec<(Labels, Vec<(f64, Row)>)> = Vec::new();
     for row in rows {
-        let Some(upper) = row.labels.get("le").and_then(number::parse) else { continue };
+        let le = row.labels.get("le").unwrap_or("");
+        let Some(upper) = number::parse(le) else {
+            refused(le);
+            continue;
+        };
         let labels = row.labels.without(&["le"]);
         let at = *known.entry(labels.clone()).or_insert_with(|| {
-            groups.push((labels.without(&[NAME]), Vec::new()));
+            groups.push((labels.without(DESCRIBING), Vec::new()));
             groups.len() - 1
         });
         groups[at].1.push((upper, row));
@@ -62,7 +73,7 @@ fn prepare(buckets: &mut Vec<Bucket>) -> bool {
 }
 
 /// Linear within the bucket; a quantile in the last bucket is that bucket's lower bound.
-pub(super) fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> f64 {
+pub(super) fn quantile(q: f64, buckets: &mut Vec<Bucket>, lifted: impl FnOnce(Lifted)) -> f64 {
     if q.is_nan() {
         return f64::NAN;
     }
@@ -75,7 +86,9 @@ pub(super) fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> f64 {
     if !prepare(buckets) {
         return f64::NAN;
     }
-    make_monotonic(buckets);
+    if let Some(all) = make_monotonic(buckets) {
+        lifted(all);
+    }
     let last = buckets.len() - 1;
     let observations = buckets[last].count;
     if last < 1 || observations == 0.0 || observations.is_nan() {
@@ -99,19 +112,27 @@ pub(super) fn quantile(q: f64, buckets: &mut Vec<Bucket>) -> f64 {
 }
 
 /// Buckets are scraped one after another, so a later bound may lag behind an earlier one.
-fn make_monotonic(buckets: &mut [Bucket]) {
-    let Some(mut before) = buckets.first().map(|b| b.count) else { return };
+fn make_monotonic(buckets: &mut [Bucket]) -> Option<Lifted> {
+    let mut before = buckets.first()?.count;
+    let mut lifted: Option<Lifted> = None;
     for bucket in &mut buckets[1..] {
         if bucket.count == before {
             continue;
         }
         let noise = (bucket.count - before).abs() / (bucket.count.abs() + before.abs()) < SMALL_DELTA;
         if noise || bucket.count < before {
+            if !noise {
+                let upper = bucket.upper;
+                let all = lifted.get_or_insert(Lifted { from: upper, to: upper, difference: 0.0 });
+                all.to = upper;
+                all.difference = all.difference.max(before - bucket.count);
+            }
             bucket.count = before;
         } else {
             before = bucket.count;
         }
     }
+    lifted
 }
 
 /// Share of observations in `(lower, upper]`.
@@ -164,17 +185,19 @@ mod tests {
     fn quantiles() {
         let h = [(0.1, 10.0), (0.5, 30.0), (1.0, 40.0), (f64::INFINITY, 50.0)];
         for (q, expected) in [(0.1, 0.05), (0.4, 0.3), (0.9, 1.0), (1.0, 1.0), (-0.1, f64::NEG_INFINITY)] {
-            let got = quantile(q, &mut buckets(&h));
+            let got = quantile(q, &mut buckets(&h), |_| {});
             assert!(got == expected || (got - expected).abs() < 1e-12, "{q}: {got}");
         }
-        assert!(quantile(0.5, &mut buckets(&h[..3])).is_nan(), "without +Inf nothing is known");
-        assert!(quantile(0.5, &mut buckets(&[(1.0, 0.0), (f64::INFINITY, 0.0)])).is_nan());
+        assert!(quantile(0.5, &mut buckets(&h[..3]), |_| {}).is_nan(), "without +Inf nothing is known");
+        assert!(quantile(0.5, &mut buckets(&[(1.0, 0.0), (f64::INFINITY, 0.0)]), |_| {}).is_nan());
     }
 
     #[test]
     fn lagging_buckets_are_lifted() {
-        let got = quantile(0.5, &mut buckets(&[(1.0, 10.0), (2.0, 8.0), (f64::INFINITY, 10.0)]));
+        let mut told = None;
+        let got = quantile(0.5, &mut buckets(&[(1.0, 10.0), (2.0, 8.0), (f64::INFINITY, 10.0)]), |l| told = Some(l));
         assert_eq!(got, 0.5);
+        assert_eq!(told, Some(Lifted { from: 2.0, to: 2.0, difference: 2.0 }));
     }
 
     #[test]

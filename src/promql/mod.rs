@@ -1,21 +1,24 @@
 //! PromQL: an expression over a [`SeriesReader`], with the semantics of Prometheus 3 (left-open ranges, staleness,
 //! extrapolation, name dropping, absolute subquery alignment). Knows no store, no rule and no HTTP.
 //!
-//! `promql-parser` reads the text; [`parse`] compiles its tree into our own (`compile.rs`) and refuses whatever cannot
-//! be evaluated, so that a rule file fails when it is loaded and not at three in the morning. [`instant`] and [`range`]
+//! `syntax` reads the text; [`parse`] compiles its tree into a plan (`compile.rs`) and refuses whatever cannot be
+//! evaluated, so that a rule file fails when it is loaded and not at three in the morning. [`instant`] and [`range`]
 //! fetch every selector once (`fetch.rs`) and then evaluate without I/O (`eval.rs`): each node yields one row per series
 //! over the whole grid of steps, with cursors that only move forward. Read `plan.rs` next.
 //!
-//! Native histograms, `@` with expressions, `fill`, `limitk`, `limit_ratio` and experimental functions other than
-//! `mad_over_time`, `sort_by_label` and `sort_by_label_desc` are refused.
+//! What Prometheus 3 has behind a feature flag is refused (`fill`, `limitk`, `limit_ratio`, `anchored`, `smoothed`,
+//! experimental functions), but for `mad_over_time`, `sort_by_label` and `sort_by_label_desc`. There are no native
+//! histograms; their functions see none.
 
 mod aggregate;
 mod binary;
+mod call;
 mod compile;
 mod eval;
 mod fetch;
 mod functions;
 mod histogram;
+mod notes;
 pub mod number;
 mod over_time;
 mod plan;
@@ -30,7 +33,11 @@ use crate::domain::metric::{Labels, MatchOp, Matcher, NAME, ReadError, Sample, S
 use crate::domain::units::group_thousands;
 
 use eval::{Context, Evaluated, Grid};
+use notes::Collector;
 use plan::{Kind, Node, Plan};
+use syntax::ast::{self, Frame};
+
+pub use notes::Notes;
 
 /// Steps a range query may have per series, Prometheus' own limit.
 pub const POINTS_MAX: usize = 11_000;
@@ -42,7 +49,10 @@ const INLINE_SAMPLES_MAX: usize = 50_000;
 #[derive(Clone)]
 pub struct Expr {
     text: Arc<str>,
+    tree: Arc<ast::Expr>,
     plan: Arc<Plan>,
+    /// Durations that depend on the query (`step()`, `range()`): the plan is made anew for each.
+    depends: bool,
 }
 
 impl Expr {
@@ -80,7 +90,23 @@ impl Expr {
 
     /// How far before the evaluation instant samples are read, lookback included; `None` when an `@` makes that unknown.
     pub fn reach(&self, opts: &Options) -> Option<Duration> {
-        fetch::reach(&self.plan, opts)
+        if self.depends { None } else { fetch::reach(&self.plan, opts) }
+    }
+
+    /// In Prometheus' canonical form.
+    pub fn pretty(&self) -> String {
+        syntax::pretty(&self.tree)
+    }
+
+    /// The first comparison with a number, outermost and leftmost first: the number, and whether falling below it is
+    /// what the expression looks for.
+    pub fn limit(&self) -> Option<(f64, bool)> {
+        syntax::limit(&self.tree)
+    }
+
+    /// The first range of the text.
+    pub fn window(&self) -> Option<Duration> {
+        syntax::window(&self.tree)
     }
 
     /// Is the result a number, a vector, a range or a text? As Prometheus names it.
@@ -159,7 +185,7 @@ pub struct Position {
 #[derive(Debug, Clone, thiserror::Error, PartialEq)]
 pub enum QueryError {
     /// The text is not PromQL, or asks for something this engine does not do. No position: it concerns the whole text.
-    #[error("{}parse error: {message}", at.map(|p| format!("{}:{}: ", p.line, p.column)).unwrap_or_default())]
+    #[error("{}{message}", at.map(|p| format!("{}:{}: parse error: ", p.line, p.column)).unwrap_or_default())]
     Parse { message: String, at: Option<Position> },
     /// The expression is fine and the data does not fit it: ambiguous matches, duplicate label sets.
     #[error("{0}")]
@@ -188,9 +214,30 @@ impl From<ReadError> for QueryError {
 
 /// Parses and checks. Whatever this accepts can be evaluated.
 pub fn parse(text: &str) -> Result<Expr, QueryError> {
-    let ast = syntax::parse(text)?;
-    let plan = compile::compile(&ast).map_err(|message| syntax::located(text, message))?;
-    Ok(Expr { text: text.into(), plan: Arc::new(plan) })
+    let tree = syntax::parse(text).map_err(|fault| fault.into_error(text))?;
+    let plan = compile::compile(&tree, None).map_err(|fault| fault.into_error(text))?;
+    let mut depends = false;
+    tree.lengths(&mut |length| depends |= length.depends());
+    Ok(Expr { text: text.into(), tree: Arc::new(tree), plan: Arc::new(plan), depends })
+}
+
+/// `1h30m` in seconds, as Prometheus reads a duration; a bare number is none.
+pub fn duration_seconds(text: &str) -> Option<f64> {
+    syntax::duration(text).ok()
+}
+
+/// As Prometheus writes a duration.
+pub fn duration_text(seconds: f64) -> String {
+    syntax::duration_text(seconds)
+}
+
+/// A result, and what should be known with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer<T> {
+    pub value: T,
+    pub notes: Notes,
+    /// Samples that were read.
+    pub samples: usize,
 }
 
 /// Evaluates at one instant.
@@ -200,13 +247,23 @@ pub async fn instant(
     at: Timestamp,
     opts: &Options,
 ) -> Result<Value, QueryError> {
+    answer_instant(reader, expr, at, opts).await.map(|answer| answer.value)
+}
+
+/// [`instant`] with notes.
+pub async fn answer_instant(
+    reader: &dyn SeriesReader,
+    expr: &Expr,
+    at: Timestamp,
+    opts: &Options,
+) -> Result<Answer<Value>, QueryError> {
     if let Node::Text(text) = &expr.plan.root {
-        return Ok(Value::String(text.clone()));
+        return Ok(Answer { value: Value::String(text.clone()), notes: Notes::default(), samples: 0 });
     }
     let grid = Grid { start: at.ms(), step: 1, count: 1 };
     let ordered = expr.plan.root.orders_its_result();
-    let evaluated = run(reader, expr, grid, at, opts).await?;
-    Ok(match evaluated {
+    let Answer { value, notes, samples } = run(reader, expr, grid, Frame { step: 0.0, range: 0.0 }, at, opts).await?;
+    let value = match value {
         Evaluated::Scalar(values) => Value::Scalar(values[0]),
         Evaluated::Vector(rows) => {
             let mut vector: Vec<(Labels, f64)> =
@@ -217,7 +274,8 @@ pub async fn instant(
             Value::Vector(vector)
         }
         Evaluated::Matrix(series) => Value::Matrix(series),
-    })
+    };
+    Ok(Answer { value, notes, samples })
 }
 
 /// Evaluates at `start`, `start + step`, … up to and including `end`. Series sorted by labels, steps without a value
@@ -230,6 +288,44 @@ pub async fn range(
     step: Duration,
     opts: &Options,
 ) -> Result<Vec<Series>, QueryError> {
+    answer_range(reader, expr, start, end, step, opts).await.map(|answer| answer.value)
+}
+
+/// [`range`] with notes.
+pub async fn answer_range(
+    reader: &dyn SeriesReader,
+    expr: &Expr,
+    start: Timestamp,
+    end: Timestamp,
+    step: Duration,
+    opts: &Options,
+) -> Result<Answer<Vec<Series>>, QueryError> {
+    let grid = range_grid(expr, start, end, step, opts)?;
+    let frame = Frame { step: grid.step as f64 / 1000.0, range: end.ms().saturating_sub(start.ms()) as f64 / 1000.0 };
+    let Answer { value, notes, samples } = run(reader, expr, grid, frame, end, opts).await?;
+    let rows = match value {
+        Evaluated::Vector(rows) => rows,
+        Evaluated::Scalar(values) => {
+            vec![eval::Row { labels: Labels::empty(), values: values.into_iter().map(Some).collect() }]
+        }
+        Evaluated::Matrix(_) => Vec::new(),
+    };
+    let mut value: Vec<Series> = rows
+        .into_iter()
+        .map(|row| Series { samples: row.samples(&grid), labels: row.labels })
+        .filter(|s| !s.samples.is_empty())
+        .collect();
+    value.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(Answer { value, notes, samples })
+}
+
+fn range_grid(
+    expr: &Expr,
+    start: Timestamp,
+    end: Timestamp,
+    step: Duration,
+    opts: &Options,
+) -> Result<Grid, QueryError> {
     let kind = expr.plan.root.kind();
     if matches!(kind, Kind::Text | Kind::Matrix) {
         let message =
@@ -248,21 +344,7 @@ pub async fn range(
     if span / step_ms >= opts.points_max as i64 {
         return Err(QueryError::TooManyPoints { limit: opts.points_max });
     }
-    let grid = Grid { start: start.ms(), step: step_ms, count: (span / step_ms) as usize + 1 };
-    let rows = match run(reader, expr, grid, end, opts).await? {
-        Evaluated::Vector(rows) => rows,
-        Evaluated::Scalar(values) => {
-            vec![eval::Row { labels: Labels::empty(), values: values.into_iter().map(Some).collect() }]
-        }
-        Evaluated::Matrix(_) => Vec::new(),
-    };
-    let mut series: Vec<Series> = rows
-        .into_iter()
-        .map(|row| Series { samples: row.samples(&grid), labels: row.labels })
-        .filter(|s| !s.samples.is_empty())
-        .collect();
-    series.sort_by(|a, b| a.labels.cmp(&b.labels));
-    Ok(series)
+    Ok(Grid { start: start.ms(), step: step_ms, count: (span / step_ms) as usize + 1 })
 }
 
 /// `end` is what `@ end()` means: the end that was asked for, which need not be a step.
@@ -270,18 +352,26 @@ async fn run(
     reader: &dyn SeriesReader,
     expr: &Expr,
     grid: Grid,
+    frame: Frame,
     end: Timestamp,
     opts: &Options,
-) -> Result<Evaluated, QueryError> {
+) -> Result<Answer<Evaluated>, QueryError> {
     let deadline = Instant::now() + opts.timeout;
-    let fetched = tokio::time::timeout(opts.timeout, fetch::fetch(reader, &expr.plan, &grid, end, opts)).await;
+    let plan = match expr.depends {
+        false => expr.plan.clone(),
+        true => Arc::new(compile::compile(&expr.tree, Some(frame)).map_err(|fault| fault.into_error(&expr.text))?),
+    };
+    let fetched = tokio::time::timeout(opts.timeout, fetch::fetch(reader, &plan, &grid, end, opts)).await;
     let data = fetched.map_err(|_| QueryError::Timeout(opts.timeout))??;
     let samples: usize = data.iter().flatten().map(|s| s.samples.len()).sum();
-    let plan = expr.plan.clone();
+    let text = expr.text.clone();
     let opts = opts.clone();
     let work = move || {
-        let context = Context { plan: &plan, data: &data, start: grid.start, end: end.ms(), opts: &opts, deadline };
-        context.eval_root(&plan.root, &grid)
+        let notes = Collector::default();
+        let (start, end) = (grid.start, end.ms());
+        let context = Context { plan: &plan, data: &data, start, end, opts: &opts, deadline, notes };
+        let value = context.eval_root(&plan.root, &grid)?;
+        Ok(Answer { value, notes: context.notes.finish(&text), samples })
     };
     if samples < INLINE_SAMPLES_MAX {
         return work();

@@ -1,10 +1,13 @@
 //! The compiled form of an expression: only what can be evaluated, with types settled and literals prepared.
 //! `compile.rs` makes it, `eval.rs` walks it.
 
-use crate::domain::metric::{Labels, Matcher};
+use crate::domain::metric::{Labels, Matcher, NAME};
 
 use super::binary::Binary;
-use super::over_time::Window;
+use super::over_time::{Compute, Window};
+
+/// Labels that describe a metric and no longer fit what is computed from it; they are dropped together.
+pub(super) const DESCRIBING: &[&str] = &[NAME, "__type__", "__unit__"];
 
 /// A compiled expression.
 pub(super) struct Plan {
@@ -133,10 +136,14 @@ pub(super) enum Node {
         params: Vec<Node>,
     },
     OverTime {
-        compute: WindowFn,
+        compute: Compute,
         keep_name: bool,
         source: Box<Node>,
         param: Option<Box<Node>>,
+        /// Where the quantile stands in the text, if the parameter is one.
+        quantile_at: Option<usize>,
+        /// Where the source stands, if it should be a counter.
+        counter_at: Option<usize>,
     },
     Absent {
         vector: Box<Node>,
@@ -153,11 +160,15 @@ pub(super) enum Node {
     HistogramQuantile {
         quantile: Box<Node>,
         vector: Box<Node>,
+        /// Where both stand in the text.
+        quantile_at: usize,
+        vector_at: usize,
     },
     HistogramFraction {
         lower: Box<Node>,
         upper: Box<Node>,
         vector: Box<Node>,
+        vector_at: usize,
     },
     /// `scalar()`.
     ToScalar(Box<Node>),
@@ -167,11 +178,13 @@ pub(super) enum Node {
     Sort {
         vector: Box<Node>,
         by: SortBy,
+        at: usize,
     },
     Aggregate {
         op: AggregateOp,
         vector: Box<Node>,
         param: Option<Box<Node>>,
+        param_at: usize,
         grouping: Grouping,
     },
     Binary(Box<Binary>),
@@ -221,8 +234,8 @@ impl Node {
             | Node::AbsentOverTime { source: vector, .. } => vec![vector],
             Node::Map { vector, params, .. } => std::iter::once(&**vector).chain(params).collect(),
             Node::OverTime { source, param, .. } => std::iter::once(&**source).chain(param.as_deref()).collect(),
-            Node::HistogramQuantile { quantile, vector } => vec![quantile, vector],
-            Node::HistogramFraction { lower, upper, vector } => vec![lower, upper, vector],
+            Node::HistogramQuantile { quantile, vector, .. } => vec![quantile, vector],
+            Node::HistogramFraction { lower, upper, vector, .. } => vec![lower, upper, vector],
             Node::Aggregate { vector, param, .. } => std::iter::once(&**vector).chain(param.as_deref()).collect(),
             Node::Binary(binary) => vec![&binary.left, &binary.right],
         }

@@ -32,6 +32,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -40,9 +41,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::domain::alert::Alert;
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::launch::Launch;
-use crate::domain::metric::SeriesReader;
+use crate::domain::metric::{Metadata, SeriesReader};
 use crate::domain::service::ServiceConfig;
 use crate::report;
 use crate::store::{Samples, Store};
@@ -100,6 +102,8 @@ pub struct Parts {
     pub forms: BTreeMap<String, FormHandler>,
     /// What agents may send.
     pub open: Open,
+    /// What the query API says of rules and targets.
+    pub facts: prometheus_api::Facts,
 }
 
 /// What the report of a launch depends on besides the database, as of an instant.
@@ -115,6 +119,7 @@ pub struct Shared {
     pub(in crate::web) ready: Arc<AtomicBool>,
     pub(in crate::web) forms: BTreeMap<String, FormHandler>,
     pub(in crate::web) doors: receive::Doors,
+    facts: Arc<prometheus_api::Facts>,
     pub(in crate::web) report_inputs: ReportInputs,
     pub(in crate::web) pages: page::Cache,
     pub(in crate::web) verdicts: verdict::Cache,
@@ -155,6 +160,7 @@ impl App {
             ready: parts.ready,
             forms: parts.forms,
             doors: receive::Doors::new(parts.open),
+            facts: Arc::new(parts.facts),
             report_inputs,
             pages: page::Cache::default(),
             verdicts: verdict::Cache::default(),
@@ -187,6 +193,15 @@ impl prometheus_api::Backend for App {
     }
     fn samples(&self) -> Option<Samples> {
         Some(self.store.samples.clone())
+    }
+    fn facts(&self) -> Arc<prometheus_api::Facts> {
+        self.facts.clone()
+    }
+    fn alerts(&self) -> BoxFuture<'_, Result<Vec<Alert>, String>> {
+        Box::pin(async { self.store.state.alerts().await.map_err(|e| e.to_string()) })
+    }
+    fn metadata(&self) -> BoxFuture<'_, Result<Vec<Metadata>, String>> {
+        Box::pin(async { self.store.samples.metadata().await.map_err(|e| e.to_string()) })
     }
 }
 

@@ -47,6 +47,7 @@ async fn server() -> Server {
         listen: addr,
         forms: BTreeMap::from([("contact".to_string(), echo)]),
         open: Open { remote_write: true, otlp: true },
+        facts: Default::default(),
     });
     let served = tokio::spawn(serve(listener, app, stop.clone().cancelled_owned()));
     Server { _dir: dir, clock, store, ready, addr, stop, served }
@@ -243,6 +244,7 @@ async fn strangers_and_writers_are_refused() {
         listen: public.local_addr().unwrap(),
         forms: BTreeMap::new(),
         open: Open::default(),
+        facts: Default::default(),
     });
     let refused = serve(public, app, std::future::pending()).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
