@@ -252,7 +252,8 @@ enum Got {
 }
 
 async fn answer(case: &Case, reader: &MemoryReader, expr: &promql::Expr) -> Result<(Got, promql::Notes), String> {
-    let opts = Options::default();
+    // As Prometheus' own runner.
+    let opts = Options { delay_names: true, ..Options::default() };
     let points = |series: Vec<Series>| -> Points {
         series.into_iter().map(|s| (s.labels, s.samples.iter().map(|s| (s.t.ms(), s.v)).collect())).collect()
     };

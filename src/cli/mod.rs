@@ -31,6 +31,7 @@ mod probe;
 mod query;
 mod report;
 mod rules;
+mod rules_test;
 mod run;
 mod scrape;
 mod silence;

@@ -1,4 +1,5 @@
-//! `hypercare rules check|eval FILE`: Prometheus rule files with line-accurate errors, and what they would say now.
+//! `hypercare rules check|eval|test FILE`: Prometheus rule files with line-accurate errors, and what they would say now.
+//! `rules_test.rs` has the unit tests.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use crate::store::Samples;
 #[command(after_help = "\
 Examples:
   hypercare rules check config/rules/*.yml            every mistake, with file:line:column; exit 1 when there is one
+  hypercare rules test tests/rules/*.yml              promtool's unit tests; exit 1 when one fails
   hypercare rules eval config/rules/shop.yml          what each rule gives now, on the stored samples
   hypercare rules eval config/rules/shop.yml --at 2h  what it gave two hours ago")]
 pub struct Args {
@@ -33,6 +35,13 @@ pub struct Args {
 enum What {
     /// Say everything that is wrong with rule files; exit 1 when something is
     Check {
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        format: FormatArg,
+    },
+    /// Run unit tests of rules in promtool's format; exit 1 when one fails
+    Test {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         #[command(flatten)]
@@ -53,6 +62,7 @@ enum What {
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     match args.what {
         What::Check { files, format } => check(&files, format),
+        What::Test { files, format } => super::rules_test::run(&files, format).await,
         What::Eval { file, at, format } => eval(file, at, format, global).await,
     }
 }

@@ -110,7 +110,7 @@ fn reduce(op: AggregateOp, labels: Labels, members: &[Row], param: &Param<'_>, s
             AggregateOp::Group | AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::CountValues => 1.0,
         }));
     }
-    Row { labels, values }
+    Row { labels, values, nameless: members.iter().any(|r| r.nameless) }
 }
 
 /// Keeps, at each step, the values of the k largest or smallest members; equal values favour the earlier member, NaN
@@ -157,5 +157,6 @@ fn count_values(rows: &[Row], label: &str, grouping: &Grouping, steps: usize) ->
             *slot = Some(slot.unwrap_or(0.0) + 1.0);
         }
     }
-    counts.into_iter().map(|(labels, values)| Row { labels, values }).collect()
+    let nameless = rows.iter().any(|r| r.nameless);
+    counts.into_iter().map(|(labels, values)| Row { labels, values, nameless }).collect()
 }

@@ -133,13 +133,19 @@ impl Binary {
         }
     }
 
+    /// The result is another metric than the operand.
     fn drops_name(&self) -> bool {
-        self.return_bool || !(self.op.is_comparison() || self.op.is_set())
+        self.return_bool || self.changes_metric()
+    }
+
+    fn changes_metric(&self) -> bool {
+        !(self.op.is_comparison() || self.op.is_set())
     }
 
     /// Labels of a result, from the many side's and the one side's.
-    fn result_labels(&self, many: &Labels, one: &Labels) -> Labels {
-        let mut labels = if self.drops_name() { many.without(DESCRIBING) } else { many.clone() };
+    fn result_labels(&self, many: &Labels, one: &Labels, delay: bool) -> Labels {
+        let drops = if delay { self.changes_metric() } else { self.drops_name() };
+        let mut labels = if drops { many.without(DESCRIBING) } else { many.clone() };
         if self.cardinality == Cardinality::OneToOne {
             let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
             labels = if self.on { labels.only(&names) } else { labels.without(&names) };
@@ -151,16 +157,22 @@ impl Binary {
     }
 }
 
-pub(super) fn apply(b: &Binary, left: Evaluated, right: Evaluated, steps: usize) -> Result<Evaluated, QueryError> {
+pub(super) fn apply(
+    b: &Binary,
+    left: Evaluated,
+    right: Evaluated,
+    steps: usize,
+    delay: bool,
+) -> Result<Evaluated, QueryError> {
     match (left, right) {
         (Evaluated::Scalar(left), Evaluated::Scalar(right)) => {
             let pairs = left.into_iter().zip(right);
             Ok(Evaluated::Scalar(pairs.map(|(l, r)| scalar(b, l, r)).collect()))
         }
-        (Evaluated::Vector(rows), Evaluated::Scalar(scalars)) => with_scalar(b, rows, &scalars, false),
-        (Evaluated::Scalar(scalars), Evaluated::Vector(rows)) => with_scalar(b, rows, &scalars, true),
+        (Evaluated::Vector(rows), Evaluated::Scalar(scalars)) => with_scalar(b, rows, &scalars, false, delay),
+        (Evaluated::Scalar(scalars), Evaluated::Vector(rows)) => with_scalar(b, rows, &scalars, true, delay),
         (Evaluated::Vector(left), Evaluated::Vector(right)) => {
-            let rows = if b.op.is_set() { set(b, left, right, steps)? } else { matched(b, left, right, steps)? };
+            let rows = if b.op.is_set() { set(b, left, right, steps)? } else { matched(b, left, right, steps, delay)? };
             Ok(Evaluated::Vector(rows))
         }
         _ => Err(QueryError::Execution("binary expression must contain only scalar and instant vector types".into())),
@@ -172,10 +184,16 @@ fn scalar(b: &Binary, left: f64, right: f64) -> f64 {
     if b.op.is_comparison() { f64::from(u8::from(keep)) } else { value }
 }
 
-fn with_scalar(b: &Binary, mut rows: Vec<Row>, scalars: &[f64], swapped: bool) -> Result<Evaluated, QueryError> {
+fn with_scalar(
+    b: &Binary,
+    mut rows: Vec<Row>,
+    scalars: &[f64],
+    swapped: bool,
+    delay: bool,
+) -> Result<Evaluated, QueryError> {
     for row in &mut rows {
         if b.drops_name() {
-            row.labels = row.labels.without(DESCRIBING);
+            row.derive(delay);
         }
         for (slot, &scalar) in row.values.iter_mut().zip(scalars) {
             let Some(element) = *slot else { continue };
@@ -235,7 +253,7 @@ fn set(b: &Binary, mut left: Vec<Row>, mut right: Vec<Row>, steps: usize) -> Res
     Ok(left)
 }
 
-fn matched(b: &Binary, left: Vec<Row>, right: Vec<Row>, steps: usize) -> Result<Vec<Row>, QueryError> {
+fn matched(b: &Binary, left: Vec<Row>, right: Vec<Row>, steps: usize, delay: bool) -> Result<Vec<Row>, QueryError> {
     let swapped = b.cardinality == Cardinality::OneToMany;
     let (many, one) = if swapped { (right, left) } else { (left, right) };
     let (many_groups, one_groups, count) = groups(b, &many, &one);
@@ -267,9 +285,10 @@ fn matched(b: &Binary, left: Vec<Row>, right: Vec<Row>, steps: usize) -> Result<
             let (computed, keep) = b.op.compute(l, r);
 
             let target = *by_pair.entry((i, other)).or_insert_with(|| {
-                let labels = b.result_labels(&row.labels, &one[other].labels);
+                let labels = b.result_labels(&row.labels, &one[other].labels, delay);
                 *by_labels.entry(labels.clone()).or_insert_with(|| {
-                    results.push(Row { labels, values: vec![None; steps] });
+                    let nameless = delay && b.return_bool || row.nameless && !b.changes_metric();
+                    results.push(Row { labels, values: vec![None; steps], nameless });
                     results.len() - 1
                 })
             });

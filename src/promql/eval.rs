@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::metric::{Labels, Sample, Series, is_stale};
+use crate::domain::metric::{Labels, NAME, Sample, Series, is_stale};
 
 use super::fetch::{ms, subquery_grid};
 use super::notes::Collector;
@@ -41,9 +41,23 @@ impl Grid {
 pub(super) struct Row {
     pub labels: Labels,
     pub values: Vec<Option<f64>>,
+    /// The labels that describe the metric are still there and go when the result is complete
+    /// ([`Options::delay_names`]).
+    pub nameless: bool,
 }
 
 impl Row {
+    pub(super) fn new(labels: Labels, values: Vec<Option<f64>>) -> Row {
+        Row { labels, values, nameless: false }
+    }
+    /// What is computed from a metric is no longer that metric.
+    pub(super) fn derive(&mut self, delay: bool) {
+        if delay {
+            self.nameless = true;
+        } else {
+            self.labels = self.labels.without(DESCRIBING);
+        }
+    }
     pub(super) fn is_empty(&self) -> bool {
         self.values.iter().all(Option::is_none)
     }
@@ -66,6 +80,8 @@ pub(super) enum Evaluated {
 /// Samples behind a window function: those of a range selector, or those a subquery made.
 struct Source<'a> {
     series: Cow<'a, [Series]>,
+    /// Of a subquery's rows; empty for a selector.
+    nameless: Vec<bool>,
     range_ms: i64,
     shift: Shift,
 }
@@ -86,7 +102,18 @@ impl<'a> Context<'a> {
     pub(super) fn eval_root(&self, node: &Node, grid: &Grid) -> Result<Evaluated, QueryError> {
         match node {
             Node::Range(_) | Node::Subquery { .. } => self.matrix(node, grid).map(Evaluated::Matrix),
-            other => self.eval(other, grid),
+            other => match self.eval(other, grid)? {
+                Evaluated::Vector(rows) if self.opts.delay_names => {
+                    let stripped = rows.into_iter().map(|mut row| {
+                        if std::mem::take(&mut row.nameless) {
+                            row.derive(false);
+                        }
+                        row
+                    });
+                    merge(stripped.collect()).map(Evaluated::Vector)
+                }
+                done => Ok(done),
+            },
         }
     }
 
@@ -102,13 +129,13 @@ impl<'a> Context<'a> {
             }
             Node::Negate(inner) => match self.eval(inner, grid)? {
                 Evaluated::Scalar(values) => return Ok(Evaluated::Scalar(values.into_iter().map(|v| -v).collect())),
-                Evaluated::Vector(rows) => merge(map_rows(rows, |v, _| Some(-v)))?,
+                Evaluated::Vector(rows) => merge(map_rows(rows, self.opts.delay_names, |v, _| Some(-v)))?,
                 Evaluated::Matrix(_) => return Err(mistyped()),
             },
             Node::Binary(binary) => {
                 let left = self.eval(&binary.left, grid)?;
                 let right = self.eval(&binary.right, grid)?;
-                match binary::apply(binary, left, right, grid.count)? {
+                match binary::apply(binary, left, right, grid.count, self.opts.delay_names)? {
                     Evaluated::Vector(rows) => rows,
                     other => return Ok(other),
                 }
@@ -118,18 +145,18 @@ impl<'a> Context<'a> {
                 // Of a plain selector it is the sample's own time, of anything else the step's.
                 Node::Instant(selector) => {
                     let rows = self.instant(*selector, grid, |s| s.t.seconds())?;
-                    merge(map_rows(rows, |v, _| Some(v)))?
+                    merge(map_rows(rows, self.opts.delay_names, |v, _| Some(v)))?
                 }
                 other => {
                     let rows = self.vector(other, grid)?;
-                    merge(map_rows(rows, |_, i| Some(grid.at(i) as f64 / 1000.0)))?
+                    merge(map_rows(rows, self.opts.delay_names, |_, i| Some(grid.at(i) as f64 / 1000.0)))?
                 }
             },
             Node::Map { compute, vector, params } => {
                 let rows = self.vector(vector, grid)?;
                 let params: Vec<Vec<f64>> = params.iter().map(|p| self.scalar(p, grid)).collect::<Result<_, _>>()?;
                 let mut at_step = vec![0.0; params.len()];
-                merge(map_rows(rows, |v, i| {
+                merge(map_rows(rows, self.opts.delay_names, |v, i| {
                     at_step.iter_mut().zip(&params).for_each(|(slot, p)| *slot = p[i]);
                     compute(v, &at_step)
                 }))?
@@ -145,24 +172,26 @@ impl<'a> Context<'a> {
                 if let Some(at) = *counter_at {
                     self.note_gauges(&rows, at);
                 }
-                unnamed(rows, *keep_name)?
+                unnamed(rows, *keep_name, self.opts.delay_names)?
             }
             Node::Absent { vector, labels } => {
                 let rows = self.vector(vector, grid)?;
                 let present = |i: usize| rows.iter().any(|r| r.values[i].is_some());
                 let values = (0..grid.count).map(|i| (!present(i)).then_some(1.0)).collect();
-                vec![Row { labels: labels.clone(), values }]
+                vec![Row::new(labels.clone(), values)]
             }
             Node::AbsentOverTime { source, labels } => {
                 let source = self.source(source, grid)?;
                 let rows = self.over_time(Compute::Each(|_| Some(1.0)), &source, None, grid)?;
                 let present = |i: usize| rows.iter().any(|r| r.values[i].is_some());
                 let values = (0..grid.count).map(|i| (!present(i)).then_some(1.0)).collect();
-                vec![Row { labels: labels.clone(), values }]
+                vec![Row::new(labels.clone(), values)]
             }
             Node::Relabel { vector, how } => {
                 let mut rows = self.vector(vector, grid)?;
                 for row in &mut rows {
+                    let (Relabel::Replace { dst, .. } | Relabel::Join { dst, .. }) = how;
+                    row.nameless &= dst != NAME;
                     row.labels = match how {
                         Relabel::Replace { dst, replacement, src, regex } => {
                             functions::label_replace(&row.labels, dst, replacement, src, regex)
@@ -178,20 +207,22 @@ impl<'a> Context<'a> {
                 let quantile = self.scalar(quantile, grid)?;
                 quantile.iter().for_each(|q| self.notes.quantile(*q, *quantile_at));
                 let rows = self.vector(vector, grid)?;
-                let refused = |le: &str| self.notes.bad_bucket(le, *vector_at);
-                merge(histogram::apply(rows, grid.count, refused, |i, buckets| {
+                let refused = |le: &str, name: &str| self.notes.bad_bucket(le, name, *vector_at);
+                merge(histogram::apply(rows, grid.count, self.opts.delay_names, refused, |i, buckets| {
                     histogram::quantile(quantile[i], buckets, |l| self.notes.lifted(l, grid.at(i), *vector_at))
                 }))?
             }
             Node::HistogramFraction { lower, upper, vector, vector_at } => {
                 let (lower, upper) = (self.scalar(lower, grid)?, self.scalar(upper, grid)?);
                 let rows = self.vector(vector, grid)?;
-                let refused = |le: &str| self.notes.bad_bucket(le, *vector_at);
-                merge(histogram::apply(rows, grid.count, refused, |i, b| histogram::fraction(lower[i], upper[i], b)))?
+                let refused = |le: &str, name: &str| self.notes.bad_bucket(le, name, *vector_at);
+                merge(histogram::apply(rows, grid.count, self.opts.delay_names, refused, |i, b| {
+                    histogram::fraction(lower[i], upper[i], b)
+                }))?
             }
             Node::ToVector(scalar) => {
                 let values = self.scalar(scalar, grid)?.into_iter().map(Some).collect();
-                vec![Row { labels: Labels::empty(), values }]
+                vec![Row::new(Labels::empty(), values)]
             }
             Node::Sort { vector, by, at } => {
                 let mut rows = self.vector(vector, grid)?;
@@ -258,7 +289,7 @@ impl<'a> Context<'a> {
                 let sample = one.samples[..seen].last()?;
                 (sample.t.ms() > t.saturating_sub(lookback) && !is_stale(sample.v)).then(|| value(sample))
             });
-            rows.push(Row { values: values.collect(), labels: one.labels.clone() });
+            rows.push(Row::new(one.labels.clone(), values.collect()));
         }
         Ok(rows)
     }
@@ -269,7 +300,7 @@ impl<'a> Context<'a> {
                 let spec = self.plan.selectors.get(*selector).ok_or_else(mistyped)?;
                 let series = self.data.get(*selector).ok_or_else(mistyped)?;
                 let range_ms = spec.range_ms.ok_or_else(mistyped)?;
-                Ok(Source { series: Cow::Borrowed(series), range_ms, shift: spec.shift })
+                Ok(Source { series: Cow::Borrowed(series), nameless: Vec::new(), range_ms, shift: spec.shift })
             }
             Node::Subquery { inner, range_ms, step_ms, shift } => {
                 let span = (
@@ -281,12 +312,13 @@ impl<'a> Context<'a> {
                 let rows = match self.eval(inner, &inner_grid)? {
                     Evaluated::Vector(rows) => rows,
                     Evaluated::Scalar(values) => {
-                        vec![Row { labels: Labels::empty(), values: values.into_iter().map(Some).collect() }]
+                        vec![Row::new(Labels::empty(), values.into_iter().map(Some).collect())]
                     }
                     Evaluated::Matrix(_) => return Err(mistyped()),
                 };
+                let nameless = rows.iter().map(|r| r.nameless).collect();
                 let series = rows.into_iter().map(|r| Series { samples: r.samples(&inner_grid), labels: r.labels });
-                Ok(Source { series: Cow::Owned(series.collect()), range_ms: *range_ms, shift: *shift })
+                Ok(Source { series: Cow::Owned(series.collect()), nameless, range_ms: *range_ms, shift: *shift })
             }
             _ => Err(mistyped()),
         }
@@ -302,7 +334,7 @@ impl<'a> Context<'a> {
     ) -> Result<Vec<Row>, QueryError> {
         self.check_cells(source.series.len(), grid)?;
         let mut rows = Vec::with_capacity(source.series.len());
-        for one in source.series.iter() {
+        for (n, one) in source.series.iter().enumerate() {
             self.check_time()?;
             let (mut from, mut to) = (0, 0);
             let mut walk = Walk::new(compute, &one.samples);
@@ -316,7 +348,8 @@ impl<'a> Context<'a> {
                 let window = Window { samples, start, end, now, param };
                 if samples.is_empty() { None } else { walk.at(from, to, &window) }
             });
-            rows.push(Row { values: values.collect(), labels: one.labels.clone() });
+            let nameless = source.nameless.get(n).copied().unwrap_or(false);
+            rows.push(Row { values: values.collect(), labels: one.labels.clone(), nameless });
         }
         rows.retain(|r| !r.is_empty());
         Ok(rows)
@@ -339,12 +372,16 @@ impl<'a> Context<'a> {
         let end = source.shift.reference(grid.start, self.start, self.end);
         let start = end.saturating_sub(source.range_ms);
         let within = |s: &Sample| s.t.ms() > start && s.t.ms() <= end;
-        let cut = source
-            .series
-            .iter()
-            .map(|s| Series { labels: s.labels.clone(), samples: s.samples.iter().copied().filter(within).collect() });
+        let cut = source.series.iter().enumerate().map(|(n, s)| {
+            let nameless = source.nameless.get(n).copied().unwrap_or(false);
+            let labels = if nameless { s.labels.without(DESCRIBING) } else { s.labels.clone() };
+            Series { labels, samples: s.samples.iter().copied().filter(within).collect() }
+        });
         let mut series: Vec<Series> = cut.filter(|s| !s.samples.is_empty()).collect();
         series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        if series.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
+            return Err(duplicate_labels());
+        }
         Ok(series)
     }
 
@@ -360,18 +397,18 @@ impl<'a> Context<'a> {
 
 /// Drops the metric's name, unless it stays. Prometheus refuses equal label sets here even when they never meet at one
 /// instant.
-fn unnamed(mut rows: Vec<Row>, keep_name: bool) -> Result<Vec<Row>, QueryError> {
+fn unnamed(mut rows: Vec<Row>, keep_name: bool, delay: bool) -> Result<Vec<Row>, QueryError> {
     if !keep_name {
-        rows.iter_mut().for_each(|r| r.labels = r.labels.without(DESCRIBING));
+        rows.iter_mut().for_each(|r| r.derive(delay));
     }
     let mut seen = std::collections::HashSet::with_capacity(rows.len());
     if rows.iter().all(|r| seen.insert(&r.labels)) { Ok(rows) } else { Err(duplicate_labels()) }
 }
 
 /// Applies `f(value, step)` to every value and drops the metric's name.
-fn map_rows(mut rows: Vec<Row>, mut f: impl FnMut(f64, usize) -> Option<f64>) -> Vec<Row> {
+fn map_rows(mut rows: Vec<Row>, delay: bool, mut f: impl FnMut(f64, usize) -> Option<f64>) -> Vec<Row> {
     for row in &mut rows {
-        row.labels = row.labels.without(DESCRIBING);
+        row.derive(delay);
         for (i, value) in row.values.iter_mut().enumerate() {
             *value = value.and_then(|v| f(v, i));
         }
@@ -389,6 +426,7 @@ pub(super) fn merge(rows: Vec<Row>) -> Result<Vec<Row>, QueryError> {
             merged.push(row);
             continue;
         };
+        merged[at].nameless |= row.nameless;
         for (slot, value) in merged[at].values.iter_mut().zip(row.values) {
             match (&slot, value) {
                 (Some(_), Some(_)) => return Err(duplicate_labels()),

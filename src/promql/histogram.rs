@@ -23,7 +23,8 @@ pub(super) struct Bucket {
 pub(super) fn apply(
     rows: Vec<Row>,
     steps: usize,
-    refused: impl Fn(&str),
+    delay_names: bool,
+    refused: impl Fn(&str, &str),
     compute: impl Fn(usize, &mut Vec<Bucket>) -> f64,
 ) -> Vec<Row> {
     // The name takes part in the grouping: buckets of two families are two histograms (and then collide).
@@ -32,12 +33,13 @@ pub(super) fn apply(
     for row in rows {
         let le = row.labels.get("le").unwrap_or("");
         let Some(upper) = number::parse(le) else {
-            refused(le);
+            refused(le, if delay_names { row.labels.name() } else { "" });
             continue;
         };
         let labels = row.labels.without(&["le"]);
         let at = *known.entry(labels.clone()).or_insert_with(|| {
-            groups.push((labels.without(DESCRIBING), Vec::new()));
+            let shown = if delay_names { labels } else { labels.without(DESCRIBING) };
+            groups.push((shown, Vec::new()));
             groups.len() - 1
         });
         groups[at].1.push((upper, row));
@@ -54,7 +56,7 @@ pub(super) fn apply(
         .into_iter()
         .map(|(labels, members)| {
             let values = (0..steps).map(|step| value(&members, step, &mut buckets)).collect();
-            Row { labels, values }
+            Row { labels, values, nameless: delay_names }
         })
         .collect()
 }

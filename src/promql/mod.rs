@@ -134,6 +134,9 @@ pub struct Options {
     pub timeout: Duration,
     /// Step of a subquery that names none (Prometheus: its global evaluation interval, 1 m).
     pub subquery_step: Duration,
+    /// Drop metric names only from the complete result, as Prometheus does with its feature flag
+    /// `promql-delayed-name-removal`; its own test scripts expect that. Off as in Prometheus.
+    pub delay_names: bool,
 }
 
 impl Default for Options {
@@ -144,6 +147,7 @@ impl Default for Options {
             points_max: POINTS_MAX,
             timeout: Duration::from_secs(30),
             subquery_step: Duration::from_secs(60),
+            delay_names: false,
         }
     }
 }
@@ -306,7 +310,7 @@ pub async fn answer_range(
     let rows = match value {
         Evaluated::Vector(rows) => rows,
         Evaluated::Scalar(values) => {
-            vec![eval::Row { labels: Labels::empty(), values: values.into_iter().map(Some).collect() }]
+            vec![eval::Row::new(Labels::empty(), values.into_iter().map(Some).collect())]
         }
         Evaluated::Matrix(_) => Vec::new(),
     };

@@ -65,9 +65,10 @@ impl Collector {
         }
     }
 
-    pub(super) fn bad_bucket(&self, le: &str, at: usize) {
+    pub(super) fn bad_bucket(&self, le: &str, name: &str, at: usize) {
         let le = syntax::quoted(le);
-        self.warn(format!("bucket label \"le\" is missing or has a malformed value of {le}"), at);
+        let of = if name.is_empty() { String::new() } else { format!(" for metric name {}", syntax::quoted(name)) };
+        self.warn(format!("bucket label \"le\" is missing or has a malformed value of {le}{of}"), at);
     }
 
     pub(super) fn lifted(&self, lifted: Lifted, t_ms: i64, at: usize) {

@@ -161,7 +161,7 @@ impl Length {
 impl Expr {
     /// Calls `f` with every duration of the tree.
     pub(in crate::promql) fn lengths(&self, f: &mut impl FnMut(&Length)) {
-        let shift = |m: &Modifiers, f: &mut dyn FnMut(&Length)| m.offset.iter().for_each(|o| f(o));
+        let shift = |m: &Modifiers, f: &mut dyn FnMut(&Length)| m.offset.iter().for_each(f);
         match &self.kind {
             Kind::Number(_) | Kind::Text(_) => {}
             Kind::Paren(inner) | Kind::Unary { inner, .. } => inner.lengths(f),
@@ -182,7 +182,7 @@ impl Expr {
             Kind::Subquery(sub) => {
                 shift(&sub.shift, f);
                 f(&sub.range);
-                sub.step.iter().for_each(|s| f(s));
+                sub.step.iter().for_each(&mut *f);
                 sub.inner.lengths(f);
             }
         }

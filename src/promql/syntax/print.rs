@@ -222,9 +222,6 @@ mod tests {
         let long = format!("sum by (job) (rate({}_total[5m])) / count(up)", "x".repeat(90));
         let lines = pretty(&super::super::parse(&long).unwrap());
         let long = "x".repeat(90);
-        assert_eq!(
-            lines,
-            format!("  sum by (job) (\n    rate(\n      {long}_total[5m]\n    )\n  )\n/\n  count(up)")
-        );
+        assert_eq!(lines, format!("  sum by (job) (\n    rate(\n      {long}_total[5m]\n    )\n  )\n/\n  count(up)"));
     }
 }

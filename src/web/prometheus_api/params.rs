@@ -13,6 +13,9 @@ use super::Problem;
 /// Queries from outside take at most this long, however long they ask for.
 const TIMEOUT_MAX: Duration = Duration::from_secs(30);
 
+/// Milliseconds: later than any sample, and far from overflow.
+pub(super) const EVER: i64 = i64::MAX / 1_000_000;
+
 /// Parameters of the query string and, for POST, of the form; the form comes first.
 pub(super) struct Params(Vec<(String, String)>);
 
@@ -84,7 +87,6 @@ impl Params {
 
     /// `match[]`, each a vector selector, with the period to look at: all there is when none is given.
     pub(super) fn matches(&self) -> Result<(Vec<Vec<Matcher>>, Timestamp, Timestamp), Problem> {
-        const EVER: i64 = i64::MAX / 1_000_000;
         let end = self.time("end", Some(Timestamp::from_ms(EVER)))?;
         let start = self.time("start", Some(Timestamp::from_ms(-EVER)))?;
         let mut all = Vec::new();

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 
-use super::params::{Params, truncate};
+use super::params::{EVER, Params, truncate};
 use super::{Answer, Backend, Problem, json, plain, success};
+use crate::domain::clock::Timestamp;
 use crate::promql::{self, POINTS_MAX, Value};
 
 pub(super) async fn instant<B: Backend>(State(backend): State<B>, RawQuery(query): RawQuery, body: Bytes) -> Answer {
@@ -54,14 +55,8 @@ pub(super) async fn range<B: Backend>(State(backend): State<B>, RawQuery(query):
 /// Samples carry no exemplars here.
 pub(super) async fn exemplars(RawQuery(query): RawQuery, body: Bytes) -> Answer {
     let params = Params::read(query.as_deref(), &body);
-    let ever = crate::domain::clock::Timestamp::from_ms(0);
-    let (start, end) = (
-        params.time("start", Some(ever))?,
-        params.time("end", None).or_else(|e| match params.get("end") {
-            None => Ok(crate::domain::clock::Timestamp::from_ms(i64::MAX / 1_000_000)),
-            Some(_) => Err(e),
-        })?,
-    );
+    let start = params.time("start", Some(Timestamp::from_ms(0)))?;
+    let end = params.time("end", Some(Timestamp::from_ms(EVER)))?;
     if end < start {
         return Err(Problem::bad_data("end timestamp must not be before start timestamp"));
     }

@@ -1,5 +1,7 @@
 //! `rules` and `alerts`: the groups of the rule files with the alerts of the store.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use serde_json::{Map, Value as Json, json};
@@ -76,7 +78,7 @@ fn group_json(group: &RuleGroup, facts: &Facts, alerts: &[Alert], wanted: &Wante
         "name": group.name,
         "file": group.file,
         "rules": rules,
-        "interval": group.interval.unwrap_or(facts.interval).as_secs_f64(),
+        "interval": seconds(group.interval.unwrap_or(facts.interval)),
         "limit": group.limit,
         "evaluationTime": 0,
         "lastEvaluation": last_evaluation(alerts),
@@ -101,8 +103,8 @@ fn rule_json(group: &RuleGroup, rule: &Rule, alerts: &[&Alert], without_alerts: 
         "state": state,
         "name": rule.name,
         "query": rule.expr.pretty(),
-        "duration": alert.wait.as_secs_f64(),
-        "keepFiringFor": alert.keep_firing.as_secs_f64(),
+        "duration": seconds(alert.wait),
+        "keepFiringFor": seconds(alert.keep_firing),
         "labels": labels,
         "annotations": sources(&alert.annotations).collect::<Map<_, _>>(),
         "health": "ok",
@@ -118,6 +120,11 @@ fn rule_json(group: &RuleGroup, rule: &Rule, alerts: &[&Alert], without_alerts: 
 
 fn sources(all: &std::collections::BTreeMap<String, Template>) -> impl Iterator<Item = (String, Json)> + '_ {
     all.iter().map(|(name, template)| (name.clone(), json!(template.source())))
+}
+
+/// Whole seconds without a fraction, as Go writes them.
+fn seconds(d: Duration) -> Json {
+    if d.subsec_nanos() == 0 { json!(d.as_secs()) } else { json!(d.as_secs_f64()) }
 }
 
 /// Go's zero time when nothing was evaluated yet.

@@ -139,7 +139,7 @@ async fn limits_warnings_and_stats_stand_beside_the_data() {
 async fn configuration_is_told() {
     for (path, pointer, value) in [
         ("rules", "/data/groups/0/rules/0/query", serde_json::json!("up == 0")),
-        ("rules", "/data/groups/0/rules/0/duration", serde_json::json!(60.0)),
+        ("rules", "/data/groups/0/rules/0/duration", serde_json::json!(60)),
         ("rules", "/data/groups/0/rules/0/state", serde_json::json!("inactive")),
         ("rules?type=record", "/data/groups/0/rules/0/type", serde_json::json!("recording")),
         ("rules?rule_name[]=none", "/data/groups", serde_json::json!([])),
