@@ -210,7 +210,8 @@ fn milliseconds(text: &str) -> Result<i64, String> {
 struct Active {
     since: i64,
     fired: bool,
-    last_true: i64,
+    /// First evaluation that no longer found it, while `keep_firing_for` lasts.
+    left: Option<i64>,
     annotations: BTreeMap<String, String>,
 }
 
@@ -331,11 +332,14 @@ impl<'t> Run<'t> {
         let active = self.active.entry(rule.id.clone()).or_default();
         let keep_ms = alert.keep_firing.as_millis() as i64;
         let alive: BTreeSet<Labels> = found.iter().map(|i| i.labels.clone()).collect();
-        active.retain(|labels, a| alive.contains(labels) || (a.fired && keep_ms > 0 && now - a.last_true < keep_ms));
+        active.retain(|labels, a| {
+            let left = *a.left.get_or_insert(now);
+            alive.contains(labels) || (a.fired && keep_ms > 0 && now - left < keep_ms)
+        });
         for instance in found {
-            let fresh = Active { since: now, fired: false, last_true: now, annotations: BTreeMap::new() };
+            let fresh = Active { since: now, fired: false, left: None, annotations: BTreeMap::new() };
             let one = active.entry(instance.labels).or_insert(fresh);
-            (one.last_true, one.annotations) = (now, instance.annotations);
+            (one.left, one.annotations) = (None, instance.annotations);
             one.fired |= now - one.since >= alert.wait.as_millis() as i64;
         }
         let state = |fired: bool| if fired { "firing" } else { "pending" };
