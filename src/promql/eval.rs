@@ -1,17 +1,17 @@
 //! Evaluation without I/O. A node over a grid of steps yields rows: one per series, one optional value per step.
 //! Everything that must hold at one instant (matching, grouping, duplicate label sets) is decided step by step.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::metric::{Labels, NAME, Sample, Series, is_stale};
 
-use super::fetch::{ms, subquery_grid};
+use super::fetch::ms;
 use super::notes::Collector;
-use super::over_time::{Compute, Walk, Window};
-use super::plan::{AggregateOp, DESCRIBING, Node, Plan, Relabel, Shift, SortBy};
+use super::over_time::Compute;
+use super::plan::{AggregateOp, DESCRIBING, Node, Plan, Relabel, SortBy};
+use super::windows::unnamed;
 use super::{Options, QueryError, aggregate, binary, functions, histogram};
 
 /// The instants of an evaluation: `start`, `start + step`, … `count` of them.
@@ -77,15 +77,6 @@ pub(super) enum Evaluated {
     Matrix(Vec<Series>),
 }
 
-/// Samples behind a window function: those of a range selector, or those a subquery made.
-struct Source<'a> {
-    series: Cow<'a, [Series]>,
-    /// Of a subquery's rows; empty for a selector.
-    nameless: Vec<bool>,
-    range_ms: i64,
-    shift: Shift,
-}
-
 pub(super) struct Context<'a> {
     pub plan: &'a Plan,
     /// Per selector; see [`super::fetch::fetch`].
@@ -118,7 +109,7 @@ impl<'a> Context<'a> {
     }
 
     /// Rows that have no value at any step are left out.
-    fn eval(&self, node: &Node, grid: &Grid) -> Result<Evaluated, QueryError> {
+    pub(super) fn eval(&self, node: &Node, grid: &Grid) -> Result<Evaluated, QueryError> {
         self.check_time()?;
         let rows = match node {
             Node::Number(v) => return Ok(Evaluated::Scalar(vec![*v; grid.count])),
@@ -294,115 +285,14 @@ impl<'a> Context<'a> {
         Ok(rows)
     }
 
-    fn source(&self, node: &Node, grid: &Grid) -> Result<Source<'a>, QueryError> {
-        match node {
-            Node::Range(selector) => {
-                let spec = self.plan.selectors.get(*selector).ok_or_else(mistyped)?;
-                let series = self.data.get(*selector).ok_or_else(mistyped)?;
-                let range_ms = spec.range_ms.ok_or_else(mistyped)?;
-                Ok(Source { series: Cow::Borrowed(series), nameless: Vec::new(), range_ms, shift: spec.shift })
-            }
-            Node::Subquery { inner, range_ms, step_ms, shift } => {
-                let span = (
-                    shift.reference(grid.start, self.start, self.end),
-                    shift.reference(grid.last(), self.start, self.end),
-                );
-                let inner_grid = subquery_grid(span, *range_ms, *step_ms, self.opts);
-                self.check_cells(1, &inner_grid)?;
-                let rows = match self.eval(inner, &inner_grid)? {
-                    Evaluated::Vector(rows) => rows,
-                    Evaluated::Scalar(values) => {
-                        vec![Row::new(Labels::empty(), values.into_iter().map(Some).collect())]
-                    }
-                    Evaluated::Matrix(_) => return Err(mistyped()),
-                };
-                let nameless = rows.iter().map(|r| r.nameless).collect();
-                let series = rows.into_iter().map(|r| Series { samples: r.samples(&inner_grid), labels: r.labels });
-                Ok(Source { series: Cow::Owned(series.collect()), nameless, range_ms: *range_ms, shift: *shift })
-            }
-            _ => Err(mistyped()),
-        }
-    }
-
-    /// Rows keep their names; see [`unnamed`].
-    fn over_time(
-        &self,
-        compute: Compute,
-        source: &Source<'_>,
-        param: Option<&[f64]>,
-        grid: &Grid,
-    ) -> Result<Vec<Row>, QueryError> {
-        self.check_cells(source.series.len(), grid)?;
-        let mut rows = Vec::with_capacity(source.series.len());
-        for (n, one) in source.series.iter().enumerate() {
-            self.check_time()?;
-            let (mut from, mut to) = (0, 0);
-            let mut walk = Walk::new(compute, &one.samples);
-            let values = grid.instants().enumerate().map(|(i, now)| {
-                let end = source.shift.reference(now, self.start, self.end);
-                let start = end.saturating_sub(source.range_ms);
-                to += one.samples[to..].iter().take_while(|s| s.t.ms() <= end).count();
-                from += one.samples[from..to].iter().take_while(|s| s.t.ms() <= start).count();
-                let samples = &one.samples[from..to];
-                let param = param.map_or(f64::NAN, |p| p[i]);
-                let window = Window { samples, start, end, now, param };
-                if samples.is_empty() { None } else { walk.at(from, to, &window) }
-            });
-            let nameless = source.nameless.get(n).copied().unwrap_or(false);
-            rows.push(Row { values: values.collect(), labels: one.labels.clone(), nameless });
-        }
-        rows.retain(|r| !r.is_empty());
-        Ok(rows)
-    }
-
-    /// `rate` of what does not look like a counter.
-    fn note_gauges(&self, rows: &[Row], at: usize) {
-        const ENDINGS: &[&str] = &["_total", "_sum", "_count", "_bucket"];
-        for name in rows.iter().map(|r| r.labels.name()) {
-            if !name.is_empty() && !ENDINGS.iter().any(|e| name.ends_with(e)) {
-                let what = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket:";
-                self.notes.inform(format!("{what} {name:?}"), at);
-            }
-        }
-    }
-
-    /// The samples of a range selector or subquery at the only step.
-    fn matrix(&self, node: &Node, grid: &Grid) -> Result<Vec<Series>, QueryError> {
-        let source = self.source(node, grid)?;
-        let end = source.shift.reference(grid.start, self.start, self.end);
-        let start = end.saturating_sub(source.range_ms);
-        let within = |s: &Sample| s.t.ms() > start && s.t.ms() <= end;
-        let cut = source.series.iter().enumerate().map(|(n, s)| {
-            let nameless = source.nameless.get(n).copied().unwrap_or(false);
-            let labels = if nameless { s.labels.without(DESCRIBING) } else { s.labels.clone() };
-            Series { labels, samples: s.samples.iter().copied().filter(within).collect() }
-        });
-        let mut series: Vec<Series> = cut.filter(|s| !s.samples.is_empty()).collect();
-        series.sort_by(|a, b| a.labels.cmp(&b.labels));
-        if series.windows(2).any(|pair| pair[0].labels == pair[1].labels) {
-            return Err(duplicate_labels());
-        }
-        Ok(series)
-    }
-
-    fn check_time(&self) -> Result<(), QueryError> {
+    pub(super) fn check_time(&self) -> Result<(), QueryError> {
         if Instant::now() > self.deadline { Err(QueryError::Timeout(self.opts.timeout)) } else { Ok(()) }
     }
 
-    fn check_cells(&self, rows: usize, grid: &Grid) -> Result<(), QueryError> {
+    pub(super) fn check_cells(&self, rows: usize, grid: &Grid) -> Result<(), QueryError> {
         let limit = self.opts.samples_max;
         if rows.saturating_mul(grid.count) > limit { Err(QueryError::TooManySamples { limit }) } else { Ok(()) }
     }
-}
-
-/// Drops the metric's name, unless it stays. Prometheus refuses equal label sets here even when they never meet at one
-/// instant.
-fn unnamed(mut rows: Vec<Row>, keep_name: bool, delay: bool) -> Result<Vec<Row>, QueryError> {
-    if !keep_name {
-        rows.iter_mut().for_each(|r| r.derive(delay));
-    }
-    let mut seen = std::collections::HashSet::with_capacity(rows.len());
-    if rows.iter().all(|r| seen.insert(&r.labels)) { Ok(rows) } else { Err(duplicate_labels()) }
 }
 
 /// Applies `f(value, step)` to every value and drops the metric's name.
@@ -438,11 +328,11 @@ pub(super) fn merge(rows: Vec<Row>) -> Result<Vec<Row>, QueryError> {
     Ok(merged)
 }
 
-fn duplicate_labels() -> QueryError {
+pub(super) fn duplicate_labels() -> QueryError {
     QueryError::Execution("vector cannot contain metrics with the same labelset".into())
 }
 
 /// `compile` settles all types, so this is a fault of ours and not of the query.
-fn mistyped() -> QueryError {
+pub(super) fn mistyped() -> QueryError {
     QueryError::Execution("internal: the expression was compiled with a wrong type".into())
 }

@@ -24,6 +24,7 @@ mod over_time;
 mod plan;
 mod stats;
 mod syntax;
+mod windows;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
