@@ -376,6 +376,8 @@ async fn every_query_agrees_with_a_real_prometheus() {
                     wrong.extend(difference(&ours, &theirs).map(|d| format!("{query} (step {step}): {d}")));
                 }
                 (Err(ours), Err(theirs)) => {
+                    // Version 3 has other words for a parameter that is no number.
+                    let theirs = theirs.replace("Scalar value NaN overflows int64", "Parameter value is NaN");
                     assert!(theirs.contains(&ours.to_string()), "{query}: ours {ours}, theirs {theirs}");
                 }
                 (ours, theirs) => wrong.push(format!("{query}: ours {:?}, theirs {:?}", ours.err(), theirs.err())),

@@ -523,7 +523,7 @@ groups:
         assert_eq!(
             starts,
             [
-                "r.yml:5:18",
+                "r.yml:5:30",
                 "r.yml:8:14",
                 "r.yml:9:17",
                 "r.yml:11:14",
