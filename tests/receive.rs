@@ -156,6 +156,7 @@ async fn what_a_prometheus_sends_is_stored_as_it_holds_it() {
         listen: addr,
         forms: BTreeMap::new(),
         open: Open { remote_write: true, otlp: false },
+        facts: Default::default(),
     });
     tokio::spawn(web::serve(listener, app, std::future::pending()));
 

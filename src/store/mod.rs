@@ -4,7 +4,6 @@
 //! separate pool. Nothing here knows a gate, a rule or a channel. Read `state/mod.rs` and `samples/mod.rs` next.
 
 mod db;
-pub mod intake;
 mod lock;
 pub mod samples;
 pub mod state;

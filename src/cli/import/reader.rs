@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::domain::exposition::{ParseError, Stream};
 use crate::domain::metric::Metadata;
-use crate::store::intake::SeriesBatch;
+use crate::store::samples::SeriesBatch;
 
 /// Samples stored together: large enough that the commit does not count, small enough for memory.
 const PIECE_SAMPLES: usize = 100_000;

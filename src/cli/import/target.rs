@@ -6,7 +6,7 @@ use crate::config::Loaded;
 use crate::domain::clock::Timestamp;
 use crate::net::{Client, Request};
 use crate::sources::receive::remote_write;
-use crate::store::{Role, Store, StoreError, intake};
+use crate::store::{Role, Store, StoreError};
 
 /// Samples between two rounds of upkeep: what waits unsealed is held in memory.
 const SEAL_EVERY: u64 = 2_000_000;
@@ -52,7 +52,7 @@ impl Target {
         match self {
             Target::Nothing => Ok(()),
             Target::Store { store, unsealed } => {
-                let done = intake::take(&store.samples, piece.series).await?;
+                let done = store.samples.append_series(piece.series).await?;
                 store.samples.record_metadata(piece.metadata).await?;
                 sum.stored += done.accepted;
                 sum.out_of_order += done.out_of_order;

@@ -19,6 +19,9 @@ const AHEAD_MAX: Duration = Duration::from_secs(600);
 /// second, and upkeep comes once a minute.
 const HEAD_SAMPLES_WAIT: u64 = 1_500_000;
 
+/// Series with their samples in ascending time. A series may come more than once.
+pub type SeriesBatch = Vec<(Labels, Vec<Sample>)>;
+
 impl Samples {
     /// Durable when it returns. Samples of one series must come in ascending time.
     pub async fn append(&self, batch: Vec<LabelledSample>) -> Result<Appended> {
@@ -26,7 +29,7 @@ impl Samples {
     }
 
     /// [`Samples::append`] for many samples of each series, which are then looked up once.
-    pub async fn append_series(&self, batch: Vec<(Labels, Vec<Sample>)>) -> Result<Appended> {
+    pub async fn append_series(&self, batch: SeriesBatch) -> Result<Appended> {
         self.take(batch.into_iter()).await
     }
 

@@ -32,6 +32,7 @@ use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::metric::{Labels, Matcher, NAME, ReadError, Series, SeriesReader, SeriesScan};
 use crate::domain::roles::Roles;
 
+pub use append::SeriesBatch;
 use compact::Loaded;
 use index::Index;
 use load::Mark;

@@ -2,7 +2,7 @@
 //! Closed unless `[web]` opens them; loopback like everything here, and never from a page in a browser.
 //!
 //! A request waits for its turn, is read within a time and a size, unpacked, decoded off the event loop, and stored as
-//! one batch. `sources/receive` decodes, `store/intake` stores; here is only HTTP.
+//! one batch. `sources/receive` decodes, `store` takes it whole; here is only HTTP.
 
 mod otlp;
 mod remote_write;
@@ -21,8 +21,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::App;
 use crate::sources::receive::remote_write::Cache;
 use crate::sources::receive::{Received, Refused};
+use crate::store::StoreError;
 use crate::store::samples::Appended;
-use crate::store::{StoreError, intake};
 use crate::telemetry::own;
 
 pub(super) const REMOTE_WRITE: &str = "/api/v1/write";
@@ -184,7 +184,7 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Trouble> + Se
 /// Stores what was decoded. Gives back what was refused, by the decoder and by the store.
 async fn store(app: &App, door: &'static str, received: Received) -> Result<Refused, Trouble> {
     let Received { series, metadata, mut refused } = received;
-    let done = intake::take(&app.store.samples, series).await?;
+    let done = app.store.samples.append_series(series).await?;
     if !metadata.is_empty() {
         app.store.samples.record_metadata(metadata).await?;
     }

@@ -36,6 +36,7 @@ async fn server(open: Open) -> Server {
         listen: addr,
         forms: BTreeMap::new(),
         open,
+        facts: Default::default(),
     });
     tokio::spawn(serve(listener, app, std::future::pending()));
     Server { _dir: dir, store, addr }
