@@ -262,6 +262,8 @@ pub trait SeriesReader: Send + Sync {
 pub trait SeriesScan: Send {
     /// The next series; its samples, ascending and at least one, replace what is in `samples`. `None`: there is no other.
     fn next_into(&mut self, samples: &mut Vec<Sample>) -> Result<Option<Labels>, ReadError>;
+    /// A bound of the samples still to come: what it will cost to unpack them.
+    fn samples_at_most(&self) -> usize;
 }
 
 impl SeriesScan for std::vec::IntoIter<Series> {
@@ -270,6 +272,9 @@ impl SeriesScan for std::vec::IntoIter<Series> {
             *samples = series.samples;
             series.labels
         }))
+    }
+    fn samples_at_most(&self) -> usize {
+        self.as_slice().iter().map(|s| s.samples.len()).sum()
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::domain::clock::Timestamp;
 use crate::domain::metric::{Labels, NAME, Sample, Series, is_stale};
 
-use super::fetch::ms;
+use super::fetch::{Fetched, ms};
 use super::notes::Collector;
 use super::over_time::Compute;
 use super::plan::{AggregateOp, DESCRIBING, Node, Plan, Relabel, SortBy};
@@ -80,7 +80,7 @@ pub(super) enum Evaluated {
 pub(super) struct Context<'a> {
     pub plan: &'a Plan,
     /// Per selector; see [`super::fetch::fetch`].
-    pub data: &'a [Vec<Series>],
+    pub data: &'a [Fetched],
     /// First and last instant of the whole query: what `@ start()` and `@ end()` mean, in subqueries too.
     pub start: i64,
     pub end: i64,
@@ -155,11 +155,10 @@ impl<'a> Context<'a> {
             Node::OverTime { compute, keep_name, source, param, quantile_at, counter_at } => {
                 let param = param.as_deref().map(|p| self.scalar(p, grid)).transpose()?;
                 let source = self.source(source, grid)?;
-                let noted = quantile_at.filter(|_| !source.series.is_empty());
-                if let (Some(at), Some(quantiles)) = (noted, &param) {
+                let rows = self.over_time(*compute, source, param.as_deref(), grid)?;
+                if let (Some(at), Some(quantiles)) = (quantile_at.filter(|_| !rows.is_empty()), &param) {
                     quantiles.iter().for_each(|q| self.notes.quantile(*q, at));
                 }
-                let rows = self.over_time(*compute, &source, param.as_deref(), grid)?;
                 if let Some(at) = *counter_at {
                     self.note_gauges(&rows, at);
                 }
@@ -173,7 +172,7 @@ impl<'a> Context<'a> {
             }
             Node::AbsentOverTime { source, labels } => {
                 let source = self.source(source, grid)?;
-                let rows = self.over_time(Compute::Each(|_| Some(1.0)), &source, None, grid)?;
+                let rows = self.over_time(Compute::Each(|_| Some(1.0)), source, None, grid)?;
                 let present = |i: usize| rows.iter().any(|r| r.values[i].is_some());
                 let values = (0..grid.count).map(|i| (!present(i)).then_some(1.0)).collect();
                 vec![Row::new(labels.clone(), values)]
@@ -267,7 +266,7 @@ impl<'a> Context<'a> {
     /// The newest sample in `(t - lookback, t]`, unless it is a stale marker.
     fn instant(&self, selector: usize, grid: &Grid, value: fn(&Sample) -> f64) -> Result<Vec<Row>, QueryError> {
         let shift = self.plan.selectors.get(selector).ok_or_else(mistyped)?.shift;
-        let series = self.data.get(selector).ok_or_else(mistyped)?;
+        let Some(Fetched::Held(series)) = self.data.get(selector) else { return Err(mistyped()) };
         self.check_cells(series.len(), grid)?;
         let lookback = ms(self.opts.lookback);
         let mut rows = Vec::with_capacity(series.len());

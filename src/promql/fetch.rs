@@ -1,9 +1,10 @@
 //! Works out which samples an expression needs and fetches them: one `select` per selector, before evaluation starts.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::metric::{Series, SeriesReader, is_stale};
+use crate::domain::metric::{ReadError, Sample, Series, SeriesReader, SeriesScan, is_stale};
 
 use super::eval::Grid;
 use super::plan::{Node, Plan, Shift};
@@ -49,6 +50,24 @@ pub(super) fn subquery_grid((from, to): (i64, i64), range_ms: i64, step_ms: Opti
     Grid { start, step, count }
 }
 
+/// Samples of one selector.
+pub(super) enum Fetched {
+    /// Sorted by labels.
+    Held(Vec<Series>),
+    /// Behind a window function: each series is unpacked when its windows are computed, and then forgotten. A selector
+    /// stands in one place of the text, so it is taken once.
+    Coming(Cell<Option<Box<dyn SeriesScan>>>),
+}
+
+impl Fetched {
+    pub(super) fn samples_at_most(&mut self) -> usize {
+        match self {
+            Fetched::Held(series) => series.iter().map(|s| s.samples.len()).sum(),
+            Fetched::Coming(scan) => scan.get_mut().as_ref().map_or(0, |s| s.samples_at_most()),
+        }
+    }
+}
+
 /// Samples per selector: sorted by labels, ascending. Range selectors lose their stale markers here; instant selectors
 /// need them.
 pub(super) async fn fetch(
@@ -57,32 +76,45 @@ pub(super) async fn fetch(
     grid: &Grid,
     end: Timestamp,
     opts: &Options,
-) -> Result<Vec<Vec<Series>>, QueryError> {
+) -> Result<Vec<Fetched>, QueryError> {
     let mut left = opts.samples_max;
     let mut data = Vec::with_capacity(plan.selectors.len());
-    for (selector, (from, to)) in plan.selectors.iter().zip(spans(plan, grid, end.ms(), opts)) {
+    for (nth, (selector, (from, to))) in plan.selectors.iter().zip(spans(plan, grid, end.ms(), opts)).enumerate() {
         if from > to {
-            data.push(Vec::new());
+            data.push(Fetched::Held(Vec::new()));
             continue;
         }
         let (from, to) = (Timestamp::from_ms(from), Timestamp::from_ms(to));
-        let too_many = |_| QueryError::TooManySamples { limit: opts.samples_max };
-        let selected = reader.select(&selector.matchers, from, to, left).await;
-        let mut series = match selected {
-            Err(crate::domain::metric::ReadError::TooManySamples { .. }) => return Err(too_many(())),
-            other => other?,
-        };
+        let too_many = || QueryError::TooManySamples { limit: opts.samples_max };
+        let is_root = matches!(plan.root, Node::Range(root) if root == nth);
+        if selector.range_ms.is_some() && !is_root {
+            let scan = reader.scan(&selector.matchers, from, to, left).await;
+            data.push(Fetched::Coming(Cell::new(Some(scan.map_err(|e| of_read(e, opts))?))));
+            continue;
+        }
+        let mut series = reader.select(&selector.matchers, from, to, left).await.map_err(|e| of_read(e, opts))?;
         let count = series.iter().map(|s| s.samples.len()).sum();
-        left = left.checked_sub(count).ok_or(()).map_err(too_many)?;
+        left = left.checked_sub(count).ok_or_else(too_many)?;
         if selector.range_ms.is_some() {
-            for one in &mut series {
-                one.samples.retain(|s| !is_stale(s.v));
-            }
+            series.iter_mut().for_each(|one| without_markers(&mut one.samples));
             series.retain(|s| !s.samples.is_empty());
         }
-        data.push(series);
+        data.push(Fetched::Held(series));
     }
     Ok(data)
+}
+
+/// The query's own limit, whatever was left of it for this selector.
+pub(super) fn of_read(error: ReadError, opts: &Options) -> QueryError {
+    match error {
+        ReadError::TooManySamples { .. } => QueryError::TooManySamples { limit: opts.samples_max },
+        other => other.into(),
+    }
+}
+
+/// Windows do not see stale markers.
+pub(super) fn without_markers(samples: &mut Vec<Sample>) {
+    samples.retain(|s| !is_stale(s.v));
 }
 
 /// See [`super::Expr::reach`].

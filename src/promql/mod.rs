@@ -367,8 +367,8 @@ async fn run(
         true => Arc::new(compile::compile(&expr.tree, Some(frame)).map_err(|fault| fault.into_error(&expr.text))?),
     };
     let fetched = tokio::time::timeout(opts.timeout, fetch::fetch(reader, &plan, &grid, end, opts)).await;
-    let data = fetched.map_err(|_| QueryError::Timeout(opts.timeout))??;
-    let samples: usize = data.iter().flatten().map(|s| s.samples.len()).sum();
+    let mut data = fetched.map_err(|_| QueryError::Timeout(opts.timeout))??;
+    let samples: usize = data.iter_mut().map(|d| d.samples_at_most()).sum();
     let text = expr.text.clone();
     let opts = opts.clone();
     let work = move || {

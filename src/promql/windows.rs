@@ -2,21 +2,26 @@
 
 use std::borrow::Cow;
 
-use crate::domain::metric::{Labels, Sample, Series};
+use crate::domain::metric::{Labels, Sample, Series, SeriesScan};
 
 use super::QueryError;
 use super::eval::{Context, Evaluated, Grid, Row, duplicate_labels, mistyped};
-use super::fetch::subquery_grid;
+use super::fetch::{Fetched, of_read, subquery_grid, without_markers};
 use super::over_time::{Compute, Walk, Window};
 use super::plan::{DESCRIBING, Node, Shift};
 
 /// Samples behind a window function: those of a range selector, or those a subquery made.
 pub(super) struct Source<'a> {
-    pub series: Cow<'a, [Series]>,
+    supply: Supply<'a>,
     /// Of a subquery's rows; empty for a selector.
     nameless: Vec<bool>,
     range_ms: i64,
     shift: Shift,
+}
+
+enum Supply<'a> {
+    Held(Cow<'a, [Series]>),
+    Coming(Box<dyn SeriesScan>),
 }
 
 impl<'a> Context<'a> {
@@ -24,9 +29,12 @@ impl<'a> Context<'a> {
         match node {
             Node::Range(selector) => {
                 let spec = self.plan.selectors.get(*selector).ok_or_else(mistyped)?;
-                let series = self.data.get(*selector).ok_or_else(mistyped)?;
+                let supply = match self.data.get(*selector).ok_or_else(mistyped)? {
+                    Fetched::Held(series) => Supply::Held(Cow::Borrowed(series)),
+                    Fetched::Coming(scan) => Supply::Coming(scan.take().ok_or_else(mistyped)?),
+                };
                 let range_ms = spec.range_ms.ok_or_else(mistyped)?;
-                Ok(Source { series: Cow::Borrowed(series), nameless: Vec::new(), range_ms, shift: spec.shift })
+                Ok(Source { supply, nameless: Vec::new(), range_ms, shift: spec.shift })
             }
             Node::Subquery { inner, range_ms, step_ms, shift } => {
                 let span = (
@@ -44,7 +52,8 @@ impl<'a> Context<'a> {
                 };
                 let nameless = rows.iter().map(|r| r.nameless).collect();
                 let series = rows.into_iter().map(|r| Series { samples: r.samples(&inner_grid), labels: r.labels });
-                Ok(Source { series: Cow::Owned(series.collect()), nameless, range_ms: *range_ms, shift: *shift })
+                let supply = Supply::Held(Cow::Owned(series.collect()));
+                Ok(Source { supply, nameless, range_ms: *range_ms, shift: *shift })
             }
             _ => Err(mistyped()),
         }
@@ -54,30 +63,50 @@ impl<'a> Context<'a> {
     pub(super) fn over_time(
         &self,
         compute: Compute,
-        source: &Source<'_>,
+        source: Source<'_>,
         param: Option<&[f64]>,
         grid: &Grid,
     ) -> Result<Vec<Row>, QueryError> {
-        self.check_cells(source.series.len(), grid)?;
-        let mut rows = Vec::with_capacity(source.series.len());
-        for (n, one) in source.series.iter().enumerate() {
+        let (range_ms, shift) = (source.range_ms, source.shift);
+        let mut rows = Vec::new();
+        let mut add = |labels: &Labels, samples: &[Sample], nameless: bool| {
             self.check_time()?;
+            self.check_cells(rows.len() + 1, grid)?;
             let (mut from, mut to) = (0, 0);
-            let mut walk = Walk::new(compute, &one.samples);
+            let mut walk = Walk::new(compute, samples);
             let values = grid.instants().enumerate().map(|(i, now)| {
-                let end = source.shift.reference(now, self.start, self.end);
-                let start = end.saturating_sub(source.range_ms);
-                to += one.samples[to..].iter().take_while(|s| s.t.ms() <= end).count();
-                from += one.samples[from..to].iter().take_while(|s| s.t.ms() <= start).count();
-                let samples = &one.samples[from..to];
+                let end = shift.reference(now, self.start, self.end);
+                let start = end.saturating_sub(range_ms);
+                to += samples[to..].iter().take_while(|s| s.t.ms() <= end).count();
+                from += samples[from..to].iter().take_while(|s| s.t.ms() <= start).count();
                 let param = param.map_or(f64::NAN, |p| p[i]);
-                let window = Window { samples, start, end, now, param };
-                if samples.is_empty() { None } else { walk.at(from, to, &window) }
+                let window = Window { samples: &samples[from..to], start, end, now, param };
+                if from == to { None } else { walk.at(from, to, &window) }
             });
-            let nameless = source.nameless.get(n).copied().unwrap_or(false);
-            rows.push(Row { values: values.collect(), labels: one.labels.clone(), nameless });
+            let row = Row { values: values.collect(), labels: labels.clone(), nameless };
+            if !row.is_empty() {
+                rows.push(row);
+            }
+            Ok::<(), QueryError>(())
+        };
+        match source.supply {
+            Supply::Held(series) => {
+                for (n, one) in series.iter().enumerate() {
+                    add(&one.labels, &one.samples, source.nameless.get(n).copied().unwrap_or(false))?;
+                }
+            }
+            Supply::Coming(mut scan) => {
+                let mut samples = Vec::new();
+                while let Some(labels) = scan.next_into(&mut samples).map_err(|e| of_read(e, self.opts))? {
+                    without_markers(&mut samples);
+                    if !samples.is_empty() {
+                        add(&labels, &samples, false)?;
+                    }
+                }
+                // Sums of floats depend on the order: always the same one.
+                rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+            }
         }
-        rows.retain(|r| !r.is_empty());
         Ok(rows)
     }
 
@@ -95,10 +124,11 @@ impl<'a> Context<'a> {
     /// The samples of a range selector or subquery at the only step.
     pub(super) fn matrix(&self, node: &Node, grid: &Grid) -> Result<Vec<Series>, QueryError> {
         let source = self.source(node, grid)?;
+        let Supply::Held(series) = &source.supply else { return Err(mistyped()) };
         let end = source.shift.reference(grid.start, self.start, self.end);
         let start = end.saturating_sub(source.range_ms);
         let within = |s: &Sample| s.t.ms() > start && s.t.ms() <= end;
-        let cut = source.series.iter().enumerate().map(|(n, s)| {
+        let cut = series.iter().enumerate().map(|(n, s)| {
             let nameless = source.nameless.get(n).copied().unwrap_or(false);
             let labels = if nameless { s.labels.without(DESCRIBING) } else { s.labels.clone() };
             Series { labels, samples: s.samples.iter().copied().filter(within).collect() }

@@ -79,13 +79,16 @@ impl Sight {
     pub fn scan(self, loaded: Vec<Loaded>, range: (i64, i64), limit: usize) -> Scan {
         let readers = loaded.iter().map(|_| Reader::default()).collect();
         let pages = self.pages.iter().map(|p| p.id).collect();
-        Scan { series: self.series.into_iter(), pages, loaded, readers, range, limit, left: limit, points: Vec::new() }
+        let bound = self.head_samples + self.page_samples as usize;
+        let series = self.series.into_iter();
+        Scan { series, bound, pages, loaded, readers, range, limit, left: limit, points: Vec::new() }
     }
 }
 
 /// See [`Sight::scan`].
 pub(super) struct Scan {
     series: std::vec::IntoIter<Wanted>,
+    bound: usize,
     pages: Vec<i64>,
     loaded: Vec<Loaded>,
     readers: Vec<Reader>,
@@ -118,6 +121,10 @@ impl SeriesScan for Scan {
             }
         }
         Ok(None)
+    }
+
+    fn samples_at_most(&self) -> usize {
+        self.bound
     }
 }
 
