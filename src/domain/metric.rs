@@ -1,7 +1,9 @@
 //! Series and samples, and the trait by which PromQL, alerts and reports read them without knowing the store.
 
+use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::{Arc, OnceLock};
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -22,9 +24,46 @@ pub fn is_stale(value: f64) -> bool {
     value.to_bits() == STALE_BITS
 }
 
-/// A label set, sorted by name, no empty values, no duplicate names. Identifies a series.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
+/// A label set, sorted by name, no empty values, no duplicate names. Identifies a series. Cheap to clone, to compare and
+/// to look up.
+#[derive(Clone)]
+pub struct Labels {
+    pairs: Arc<[(Arc<str>, Arc<str>)]>,
+    /// Of the pairs, different in each process.
+    hash: u64,
+}
+
+impl PartialEq for Labels {
+    fn eq(&self, other: &Labels) -> bool {
+        self.hash == other.hash && (Arc::ptr_eq(&self.pairs, &other.pairs) || self.pairs == other.pairs)
+    }
+}
+
+impl Eq for Labels {}
+
+impl PartialOrd for Labels {
+    fn partial_cmp(&self, other: &Labels) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Labels {
+    fn cmp(&self, other: &Labels) -> Ordering {
+        if Arc::ptr_eq(&self.pairs, &other.pairs) { Ordering::Equal } else { self.pairs.cmp(&other.pairs) }
+    }
+}
+
+impl Hash for Labels {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Default for Labels {
+    fn default() -> Labels {
+        Labels::sorted(Vec::new())
+    }
+}
 
 impl Labels {
     /// Sorts, drops empty values (an empty label is an absent label), keeps the last of duplicate names.
@@ -39,40 +78,46 @@ impl Labels {
             }
         }
         kept.retain(|(_, v)| !v.is_empty());
-        Labels(kept.into())
+        Labels::sorted(kept)
+    }
+    fn sorted(pairs: impl Into<Arc<[(Arc<str>, Arc<str>)]>>) -> Labels {
+        static KEYS: OnceLock<RandomState> = OnceLock::new();
+        let pairs = pairs.into();
+        let hash = KEYS.get_or_init(RandomState::new).hash_one(&pairs);
+        Labels { pairs, hash }
     }
     pub fn empty() -> Labels {
         Labels::default()
     }
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.binary_search_by(|(n, _)| (**n).cmp(name)).ok().map(|i| &*self.0[i].1)
+        self.pairs.binary_search_by(|(n, _)| (**n).cmp(name)).ok().map(|i| &*self.pairs[i].1)
     }
     /// The metric's name, or "" when there is none.
     pub fn name(&self) -> &str {
         self.get(NAME).unwrap_or("")
     }
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.0.iter().map(|(n, v)| (&**n, &**v))
+        self.pairs.iter().map(|(n, v)| (&**n, &**v))
     }
     pub fn pairs(&self) -> &[(Arc<str>, Arc<str>)] {
-        &self.0
+        &self.pairs
     }
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.pairs.len()
     }
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.pairs.is_empty()
     }
     /// With `name` set to `value` (removed when `value` is empty).
     pub fn with(&self, name: &str, value: &str) -> Labels {
-        let others = self.0.iter().filter(|(n, _)| &**n != name).cloned();
+        let others = self.pairs.iter().filter(|(n, _)| &**n != name).cloned();
         Labels::new(others.chain([(Arc::from(name), Arc::from(value))]))
     }
     pub fn without(&self, names: &[&str]) -> Labels {
-        Labels(self.0.iter().filter(|(n, _)| !names.contains(&&**n)).cloned().collect())
+        Labels::sorted(self.pairs.iter().filter(|(n, _)| !names.contains(&&**n)).cloned().collect::<Vec<_>>())
     }
     pub fn only(&self, names: &[&str]) -> Labels {
-        Labels(self.0.iter().filter(|(n, _)| names.contains(&&**n)).cloned().collect())
+        Labels::sorted(self.pairs.iter().filter(|(n, _)| names.contains(&&**n)).cloned().collect::<Vec<_>>())
     }
     pub fn to_map(&self) -> std::collections::BTreeMap<String, String> {
         self.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect()
@@ -243,7 +288,7 @@ pub trait SeriesReader: Send + Sync {
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Series>, ReadError>>;
 
-    /// The same series one at a time, in any order: a day of ten thousand series need never be in memory at once.
+    /// The same series, to be unpacked one at a time: a day of ten thousand need never be in memory at once.
     fn scan<'a>(
         &'a self,
         matchers: &'a [Matcher],
@@ -253,28 +298,92 @@ pub trait SeriesReader: Send + Sync {
     ) -> BoxFuture<'a, Result<Box<dyn SeriesScan>, ReadError>> {
         Box::pin(async move {
             let series = self.select(matchers, start, end, limit).await?;
-            Ok(Box::new(series.into_iter()) as Box<dyn SeriesScan>)
+            Ok(Box::new(series) as Box<dyn SeriesScan>)
         })
+    }
+
+    /// Grows with every change of what can be read. `None`: not known.
+    fn revision(&self) -> Option<u64> {
+        None
+    }
+
+    /// The earliest instant at which samples came or went after `revision`; `None` when there is none.
+    fn changed_from(&self, _revision: u64) -> Option<Timestamp> {
+        Some(Timestamp::from_ms(i64::MIN))
     }
 }
 
-/// Series to come. Unpacking is arithmetic without I/O, so it may be done on a thread for that.
-pub trait SeriesScan: Send {
-    /// The next series; its samples, ascending and at least one, replace what is in `samples`. `None`: there is no other.
-    fn next_into(&mut self, samples: &mut Vec<Sample>) -> Result<Option<Labels>, ReadError>;
-    /// A bound of the samples still to come: what it will cost to unpack them.
+/// Samples of one series as two columns of one length: times in milliseconds, ascending, and values. Series that were
+/// scraped together may share their times.
+#[derive(Debug, Clone, Default)]
+pub struct Columns {
+    pub times: Arc<Vec<i64>>,
+    pub values: Vec<f64>,
+}
+
+impl Columns {
+    /// `times` stay what they are when they are the same again, so that whoever computed something from them sees it.
+    pub fn set(&mut self, points: impl ExactSizeIterator<Item = (i64, f64)> + Clone) {
+        if self.times.len() != points.len() || points.clone().zip(&*self.times).any(|((t, _), known)| t != *known) {
+            self.times = Arc::new(points.clone().map(|(t, _)| t).collect());
+        }
+        self.values.clear();
+        self.values.extend(points.map(|(_, v)| v));
+    }
+    pub fn samples(&self) -> impl ExactSizeIterator<Item = Sample> {
+        self.times.iter().zip(&self.values).map(|(t, v)| Sample { t: Timestamp::from_ms(*t), v: *v })
+    }
+}
+
+/// Series that were found, by number, in an order that does not depend on how they are stored. Unpacking is arithmetic
+/// without I/O: it may be done on threads for that.
+pub trait SeriesScan: Send + Sync {
+    /// How many there are; some may have no sample.
+    fn count(&self) -> usize;
+    fn labels(&self, nth: usize) -> &Labels;
+    /// Unpacks for one thread, fastest in the order of the numbers.
+    fn reader(&self) -> Box<dyn ColumnReader + '_>;
+    /// A bound of the samples: what it will cost to unpack them.
     fn samples_at_most(&self) -> usize;
 }
 
-impl SeriesScan for std::vec::IntoIter<Series> {
-    fn next_into(&mut self, samples: &mut Vec<Sample>) -> Result<Option<Labels>, ReadError> {
-        Ok(self.next().map(|series| {
-            *samples = series.samples;
-            series.labels
-        }))
+pub trait ColumnReader {
+    /// The samples of a series replace what is in `columns`.
+    fn read(&mut self, nth: usize, columns: &mut Columns) -> Result<(), ReadError>;
+}
+
+/// Unpacks all of them, sorted by labels; those without samples are left out.
+pub fn unpacked(scan: &dyn SeriesScan) -> Result<Vec<Series>, ReadError> {
+    let (mut reader, mut columns, mut found) = (scan.reader(), Columns::default(), Vec::with_capacity(scan.count()));
+    for nth in 0..scan.count() {
+        reader.read(nth, &mut columns)?;
+        if !columns.values.is_empty() {
+            found.push(Series { labels: scan.labels(nth).clone(), samples: columns.samples().collect() });
+        }
+    }
+    found.sort_by(|a, b| a.labels.cmp(&b.labels));
+    Ok(found)
+}
+
+impl SeriesScan for Vec<Series> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+    fn labels(&self, nth: usize) -> &Labels {
+        &self[nth].labels
+    }
+    fn reader(&self) -> Box<dyn ColumnReader + '_> {
+        Box::new(self.as_slice())
     }
     fn samples_at_most(&self) -> usize {
-        self.as_slice().iter().map(|s| s.samples.len()).sum()
+        self.iter().map(|s| s.samples.len()).sum()
+    }
+}
+
+impl ColumnReader for &[Series] {
+    fn read(&mut self, nth: usize, columns: &mut Columns) -> Result<(), ReadError> {
+        columns.set(self[nth].samples.iter().map(|s| (s.t.ms(), s.v)));
+        Ok(())
     }
 }
 

@@ -29,12 +29,20 @@ impl Param<'_> {
 }
 
 impl Grouping {
-    fn key(&self, labels: &Labels) -> Labels {
+    pub(super) fn key(&self, labels: &Labels) -> Labels {
         match self {
             Grouping::By(names) => labels.only(&names.iter().map(String::as_str).collect::<Vec<_>>()),
             Grouping::Without(names) => {
                 labels.without(&names.iter().map(String::as_str).chain([NAME]).collect::<Vec<_>>())
             }
+        }
+    }
+
+    /// Of what was computed from the metric that has these labels.
+    pub(super) fn key_without_name(&self, labels: &Labels) -> Labels {
+        match self {
+            Grouping::By(names) if names.iter().any(|n| n == NAME) => self.key(&labels.without(&[NAME])),
+            _ => self.key(labels),
         }
     }
 }

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::metric::{Labels, NAME, Sample, Series, is_stale};
+use crate::domain::metric::{Labels, NAME, Sample, Series, SeriesScan};
 
-use super::fetch::{Fetched, ms};
 use super::notes::Collector;
 use super::over_time::Compute;
 use super::plan::{AggregateOp, DESCRIBING, Node, Plan, Relabel, SortBy};
@@ -80,7 +79,7 @@ pub(super) enum Evaluated {
 pub(super) struct Context<'a> {
     pub plan: &'a Plan,
     /// Per selector; see [`super::fetch::fetch`].
-    pub data: &'a [Fetched],
+    pub data: &'a [Box<dyn SeriesScan>],
     /// First and last instant of the whole query: what `@ start()` and `@ end()` mean, in subqueries too.
     pub start: i64,
     pub end: i64,
@@ -131,11 +130,11 @@ impl<'a> Context<'a> {
                     other => return Ok(other),
                 }
             }
-            Node::Instant(selector) => self.instant(*selector, grid, |s| s.v)?,
+            Node::Instant(_) => self.instant(node, grid, false)?,
             Node::Timestamp(vector) => match &**vector {
                 // Of a plain selector it is the sample's own time, of anything else the step's.
-                Node::Instant(selector) => {
-                    let rows = self.instant(*selector, grid, |s| s.t.seconds())?;
+                Node::Instant(_) => {
+                    let rows = self.instant(vector, grid, true)?;
                     merge(map_rows(rows, self.opts.delay_names, |v, _| Some(v)))?
                 }
                 other => {
@@ -154,13 +153,12 @@ impl<'a> Context<'a> {
             }
             Node::OverTime { compute, keep_name, source, param, quantile_at, counter_at } => {
                 let param = param.as_deref().map(|p| self.scalar(p, grid)).transpose()?;
-                let source = self.source(source, grid)?;
-                let rows = self.over_time(*compute, source, param.as_deref(), grid)?;
+                let rows = self.over_time(*compute, &self.source(source, grid)?, param.as_deref(), grid)?;
                 if let (Some(at), Some(quantiles)) = (quantile_at.filter(|_| !rows.is_empty()), &param) {
                     quantiles.iter().for_each(|q| self.notes.quantile(*q, at));
                 }
                 if let Some(at) = *counter_at {
-                    self.note_gauges(&rows, at);
+                    self.note_gauges(rows.iter().map(|r| r.labels.name()), at);
                 }
                 unnamed(rows, *keep_name, self.opts.delay_names)?
             }
@@ -171,8 +169,7 @@ impl<'a> Context<'a> {
                 vec![Row::new(labels.clone(), values)]
             }
             Node::AbsentOverTime { source, labels } => {
-                let source = self.source(source, grid)?;
-                let rows = self.over_time(Compute::Each(|_| Some(1.0)), source, None, grid)?;
+                let rows = self.over_time(Compute::Each(|_| Some(1.0)), &self.source(source, grid)?, None, grid)?;
                 let present = |i: usize| rows.iter().any(|r| r.values[i].is_some());
                 let values = (0..grid.count).map(|i| (!present(i)).then_some(1.0)).collect();
                 vec![Row::new(labels.clone(), values)]
@@ -231,6 +228,9 @@ impl<'a> Context<'a> {
                 rows
             }
             Node::Aggregate { op, vector, param, param_at, grouping } => {
+                if let Some(rows) = self.tally(*op, vector, grouping, grid)? {
+                    return Ok(Evaluated::Vector(rows));
+                }
                 let rows = self.vector(vector, grid)?;
                 let param = match param.as_deref() {
                     None => aggregate::Param::None,
@@ -245,7 +245,7 @@ impl<'a> Context<'a> {
             Node::Text(_) | Node::Range(_) | Node::Subquery { .. } => return Err(mistyped()),
         };
         let rows: Vec<Row> = rows.into_iter().filter(|r| !r.is_empty()).collect();
-        self.check_cells(rows.len(), grid)?;
+        check_cells(rows.len(), grid, self.opts)?;
         Ok(Evaluated::Vector(rows))
     }
 
@@ -263,35 +263,19 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// The newest sample in `(t - lookback, t]`, unless it is a stale marker.
-    fn instant(&self, selector: usize, grid: &Grid, value: fn(&Sample) -> f64) -> Result<Vec<Row>, QueryError> {
-        let shift = self.plan.selectors.get(selector).ok_or_else(mistyped)?.shift;
-        let Some(Fetched::Held(series)) = self.data.get(selector) else { return Err(mistyped()) };
-        self.check_cells(series.len(), grid)?;
-        let lookback = ms(self.opts.lookback);
-        let mut rows = Vec::with_capacity(series.len());
-        for one in series {
-            self.check_time()?;
-            let mut seen = 0;
-            let values = grid.instants().map(|t| {
-                let t = shift.reference(t, self.start, self.end);
-                seen += one.samples[seen..].iter().take_while(|s| s.t.ms() <= t).count();
-                let sample = one.samples[..seen].last()?;
-                (sample.t.ms() > t.saturating_sub(lookback) && !is_stale(sample.v)).then(|| value(sample))
-            });
-            rows.push(Row::new(one.labels.clone(), values.collect()));
-        }
-        Ok(rows)
+    /// The newest sample in `(t - lookback, t]`, or its time in seconds, unless it is a stale marker.
+    fn instant(&self, selector: &Node, grid: &Grid, time: bool) -> Result<Vec<Row>, QueryError> {
+        self.over_time(Compute::Latest { time }, &self.source(selector, grid)?, None, grid)
     }
 
     pub(super) fn check_time(&self) -> Result<(), QueryError> {
         if Instant::now() > self.deadline { Err(QueryError::Timeout(self.opts.timeout)) } else { Ok(()) }
     }
+}
 
-    pub(super) fn check_cells(&self, rows: usize, grid: &Grid) -> Result<(), QueryError> {
-        let limit = self.opts.samples_max;
-        if rows.saturating_mul(grid.count) > limit { Err(QueryError::TooManySamples { limit }) } else { Ok(()) }
-    }
+pub(super) fn check_cells(rows: usize, grid: &Grid, opts: &Options) -> Result<(), QueryError> {
+    let limit = opts.samples_max;
+    if rows.saturating_mul(grid.count) > limit { Err(QueryError::TooManySamples { limit }) } else { Ok(()) }
 }
 
 /// Applies `f(value, step)` to every value and drops the metric's name.

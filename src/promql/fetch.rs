@@ -1,10 +1,9 @@
 //! Works out which samples an expression needs and fetches them: one `select` per selector, before evaluation starts.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::metric::{ReadError, Sample, Series, SeriesReader, SeriesScan, is_stale};
+use crate::domain::metric::{ReadError, SeriesReader, SeriesScan};
 
 use super::eval::Grid;
 use super::plan::{Node, Plan, Shift};
@@ -50,56 +49,23 @@ pub(super) fn subquery_grid((from, to): (i64, i64), range_ms: i64, step_ms: Opti
     Grid { start, step, count }
 }
 
-/// Samples of one selector.
-pub(super) enum Fetched {
-    /// Sorted by labels.
-    Held(Vec<Series>),
-    /// Behind a window function: each series is unpacked when its windows are computed, and then forgotten. A selector
-    /// stands in one place of the text, so it is taken once.
-    Coming(Cell<Option<Box<dyn SeriesScan>>>),
-}
-
-impl Fetched {
-    pub(super) fn samples_at_most(&mut self) -> usize {
-        match self {
-            Fetched::Held(series) => series.iter().map(|s| s.samples.len()).sum(),
-            Fetched::Coming(scan) => scan.get_mut().as_ref().map_or(0, |s| s.samples_at_most()),
-        }
-    }
-}
-
-/// Samples per selector: sorted by labels, ascending. Range selectors lose their stale markers here; instant selectors
-/// need them.
+/// What each selector finds. A series is unpacked when its windows are computed, and then forgotten.
 pub(super) async fn fetch(
     reader: &dyn SeriesReader,
     plan: &Plan,
     grid: &Grid,
     end: Timestamp,
     opts: &Options,
-) -> Result<Vec<Fetched>, QueryError> {
-    let mut left = opts.samples_max;
+) -> Result<Vec<Box<dyn SeriesScan>>, QueryError> {
     let mut data = Vec::with_capacity(plan.selectors.len());
-    for (nth, (selector, (from, to))) in plan.selectors.iter().zip(spans(plan, grid, end.ms(), opts)).enumerate() {
+    for (selector, (from, to)) in plan.selectors.iter().zip(spans(plan, grid, end.ms(), opts)) {
         if from > to {
-            data.push(Fetched::Held(Vec::new()));
+            data.push(Box::new(Vec::new()) as Box<dyn SeriesScan>);
             continue;
         }
         let (from, to) = (Timestamp::from_ms(from), Timestamp::from_ms(to));
-        let too_many = || QueryError::TooManySamples { limit: opts.samples_max };
-        let is_root = matches!(plan.root, Node::Range(root) if root == nth);
-        if selector.range_ms.is_some() && !is_root {
-            let scan = reader.scan(&selector.matchers, from, to, left).await;
-            data.push(Fetched::Coming(Cell::new(Some(scan.map_err(|e| of_read(e, opts))?))));
-            continue;
-        }
-        let mut series = reader.select(&selector.matchers, from, to, left).await.map_err(|e| of_read(e, opts))?;
-        let count = series.iter().map(|s| s.samples.len()).sum();
-        left = left.checked_sub(count).ok_or_else(too_many)?;
-        if selector.range_ms.is_some() {
-            series.iter_mut().for_each(|one| without_markers(&mut one.samples));
-            series.retain(|s| !s.samples.is_empty());
-        }
-        data.push(Fetched::Held(series));
+        let scan = reader.scan(&selector.matchers, from, to, opts.samples_max).await;
+        data.push(scan.map_err(|e| of_read(e, opts))?);
     }
     Ok(data)
 }
@@ -110,11 +76,6 @@ pub(super) fn of_read(error: ReadError, opts: &Options) -> QueryError {
         ReadError::TooManySamples { .. } => QueryError::TooManySamples { limit: opts.samples_max },
         other => other.into(),
     }
-}
-
-/// Windows do not see stale markers.
-pub(super) fn without_markers(samples: &mut Vec<Sample>) {
-    samples.retain(|s| !is_stale(s.v));
 }
 
 /// See [`super::Expr::reach`].
@@ -131,12 +92,31 @@ pub(super) fn reach(plan: &Plan, opts: &Options) -> Option<Duration> {
 }
 
 fn has_fixed_instant(plan: &Plan, node: &Node) -> bool {
-    let fixed = match node {
-        Node::Instant(i) | Node::Range(i) => plan.selectors[*i].shift.at.is_some(),
-        Node::Subquery { shift, .. } => shift.at.is_some(),
-        _ => false,
-    };
-    fixed || node.children().into_iter().any(|child| has_fixed_instant(plan, child))
+    let mut fixed = false;
+    shifts(plan, node, &mut |shift| fixed |= shift.at.is_some());
+    fixed
+}
+
+/// See [`super::Expr::ahead`]: at most that far.
+pub(super) fn ahead(plan: &Plan) -> Option<i64> {
+    let mut ahead = 0i64;
+    shifts(plan, &plan.root, &mut |shift| ahead = ahead.saturating_add(shift.offset_ms.saturating_neg().max(0)));
+    (!has_fixed_instant(plan, &plan.root) && !sorts(&plan.root)).then_some(ahead)
+}
+
+/// What `sort` warns of depends on how many steps there are.
+fn sorts(node: &Node) -> bool {
+    matches!(node, Node::Sort { .. }) || node.children().into_iter().any(sorts)
+}
+
+/// Every `@` and `offset` below `node`.
+fn shifts(plan: &Plan, node: &Node, see: &mut dyn FnMut(&Shift)) {
+    match node {
+        Node::Instant(i) | Node::Range(i) => see(&plan.selectors[*i].shift),
+        Node::Subquery { shift, .. } => see(shift),
+        _ => {}
+    }
+    node.children().into_iter().for_each(|child| shifts(plan, child, see));
 }
 
 pub(super) fn ms(d: Duration) -> i64 {

@@ -12,6 +12,7 @@
 
 mod aggregate;
 mod binary;
+mod cache;
 mod call;
 mod compile;
 mod eval;
@@ -24,6 +25,7 @@ mod over_time;
 mod plan;
 mod stats;
 mod syntax;
+mod tally;
 mod windows;
 
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use notes::Collector;
 use plan::{Kind, Node, Plan};
 use syntax::ast::{self, Frame};
 
+pub use cache::Cache;
 pub use notes::Notes;
 
 /// Steps a range query may have per series, Prometheus' own limit.
@@ -92,6 +95,12 @@ impl Expr {
     /// How far before the evaluation instant samples are read, lookback included; `None` when an `@` makes that unknown.
     pub fn reach(&self, opts: &Options) -> Option<Duration> {
         if self.depends { None } else { fetch::reach(&self.plan, opts) }
+    }
+
+    /// How far after a step samples can matter to it (negative offsets), in milliseconds; `None` when a step's result depends
+    /// on the query's others.
+    fn ahead(&self) -> Option<i64> {
+        if self.depends { None } else { fetch::ahead(&self.plan) }
     }
 
     /// In Prometheus' canonical form.
@@ -367,8 +376,8 @@ async fn run(
         true => Arc::new(compile::compile(&expr.tree, Some(frame)).map_err(|fault| fault.into_error(&expr.text))?),
     };
     let fetched = tokio::time::timeout(opts.timeout, fetch::fetch(reader, &plan, &grid, end, opts)).await;
-    let mut data = fetched.map_err(|_| QueryError::Timeout(opts.timeout))??;
-    let samples: usize = data.iter_mut().map(|d| d.samples_at_most()).sum();
+    let data = fetched.map_err(|_| QueryError::Timeout(opts.timeout))??;
+    let samples: usize = data.iter().map(|d| d.samples_at_most()).sum();
     let text = expr.text.clone();
     let opts = opts.clone();
     let work = move || {

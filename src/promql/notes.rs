@@ -18,6 +18,16 @@ pub struct Notes {
     pub infos: Vec<String>,
 }
 
+impl Notes {
+    /// Those of `other` that are not here yet.
+    pub(super) fn include(&mut self, other: &Notes) {
+        for (mine, theirs) in [(&mut self.warnings, &other.warnings), (&mut self.infos, &other.infos)] {
+            mine.extend(theirs.iter().filter(|one| !mine.contains(one)).cloned().collect::<Vec<_>>());
+            mine.sort();
+        }
+    }
+}
+
 /// Where a quantile's buckets had to be lifted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Lifted {

@@ -1,19 +1,26 @@
 //! Functions of a window of samples: `rate` and its family, `deriv`, `predict_linear`, `changes`, `*_over_time`.
-//! The window `(start, end]` is never empty and holds no stale marker.
+//! The window `(start, end]` is never empty and, but for [`Compute::Latest`], holds no stale marker.
 //!
-//! Windows of a range query overlap, so what can be carried from one to the next is ([`Walk`]): resets, counts and
+//! Windows of a range query overlap, so what can be carried from one to the next is ([`Compute::row`]): resets, counts and
 //! extremes cost constant time per step, with the results of a fresh look at each window bit for bit. Sums are
 //! compensated in the order of their window and cannot be carried without changing their last digits.
 
 use std::collections::VecDeque;
 
-use crate::domain::metric::Sample;
+use crate::domain::metric::is_stale;
 
 use super::plan::WindowFn;
 use super::stats;
+use super::windows::{Frame, Windows};
+
+/// No value at a step. No computation yields the stale marker, and no sample that it starts from has it.
+pub(super) use crate::domain::metric::stale_marker as absent;
 
 pub(super) struct Window<'a> {
-    pub samples: &'a [Sample],
+    /// Milliseconds, ascending.
+    pub times: &'a [i64],
+    /// As many.
+    pub values: &'a [f64],
     /// Exclusive, milliseconds.
     pub start: i64,
     /// Inclusive, milliseconds.
@@ -26,11 +33,11 @@ pub(super) struct Window<'a> {
 
 impl Window<'_> {
     fn values(&self) -> impl Iterator<Item = f64> {
-        self.samples.iter().map(|s| s.v)
+        self.values.iter().copied()
     }
     /// `(seconds since origin, value)`.
     fn points(&self, origin: i64) -> impl Iterator<Item = (f64, f64)> {
-        self.samples.iter().map(move |s| ((s.t.ms() - origin) as f64 / 1000.0, s.v))
+        self.times.iter().zip(self.values).map(move |(t, v)| ((t - origin) as f64 / 1000.0, *v))
     }
 }
 
@@ -45,6 +52,8 @@ pub(super) enum Compute {
     Steps(fn(f64, f64) -> bool),
     /// `min_over_time`, `max_over_time`: the first value that no other one of the window beats.
     Extreme { beats: fn(f64, f64) -> bool },
+    /// An instant selector, over its lookback: the newest sample, unless it is a stale marker; or its time in seconds.
+    Latest { time: bool },
 }
 
 /// By PromQL name: the function and whether the metric's name stays. Those with a scalar argument are
@@ -58,140 +67,209 @@ pub(super) fn find(name: &str) -> Option<(Compute, bool)> {
         "min_over_time" => return Some((Compute::Extreme { beats: |a, b| a < b }, false)),
         "max_over_time" => return Some((Compute::Extreme { beats: |a, b| a > b }, false)),
         "delta" => |w| {
-            let change = w.samples.last()?.v - w.samples.first()?.v;
-            extrapolated(w, change, false, false)
+            let edge = Edge::of(w.times, w.start, w.end);
+            (w.values.len() > 1).then(|| edge.extrapolated(w.values[w.values.len() - 1] - w.values[0], None))
         },
         "irate" => |w| instantaneous(w, true),
         "idelta" => |w| instantaneous(w, false),
-        "deriv" => |w| (w.samples.len() > 1).then(|| stats::regression(w.points(w.samples[0].t.ms())).0),
+        "deriv" => |w| (w.values.len() > 1).then(|| stats::regression(w.points(w.times[0])).0),
         "predict_linear" => |w| {
             let (slope, now) = stats::regression(w.points(w.now));
-            (w.samples.len() > 1).then_some(slope * w.param + now)
+            (w.values.len() > 1).then_some(slope * w.param + now)
         },
         "avg_over_time" => |w| Some(stats::mean(w.values())),
         "sum_over_time" => |w| Some(stats::sum(w.values())),
-        "count_over_time" => |w| Some(w.samples.len() as f64),
+        "count_over_time" => |w| Some(w.values.len() as f64),
         "stddev_over_time" => |w| Some(stats::variance(w.values()).sqrt()),
         "stdvar_over_time" => |w| Some(stats::variance(w.values())),
         "quantile_over_time" => |w| Some(stats::quantile(w.param, &mut w.values().collect::<Vec<_>>())),
         "mad_over_time" => median_deviation,
         "present_over_time" => |_| Some(1.0),
-        "last_over_time" => |w| w.samples.last().map(|s| s.v),
-        "first_over_time" => |w| w.samples.first().map(|s| s.v),
+        "last_over_time" => |w| w.values.last().copied(),
+        "first_over_time" => |w| w.values.first().copied(),
         _ => return None,
     };
     Some((Compute::Each(each), matches!(name, "last_over_time" | "first_over_time")))
 }
 
-/// The windows of one series, from the earliest to the latest.
-pub(super) struct Walk<'a> {
-    compute: Compute,
-    samples: &'a [Sample],
-    /// Samples before this one have been looked at.
-    seen: usize,
-    /// Indices of later halves of pairs that count, within or ahead of the window's start.
-    pairs: VecDeque<usize>,
+/// Buffers that serve one series after the other.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// Indices of samples before which a counter was reset.
+    resets: Vec<usize>,
+    /// How many pairs up to each sample count.
+    pairs: Vec<u32>,
     /// Indices of candidates for the extreme: each beats all that follow it, the best is in front.
     best: VecDeque<usize>,
 }
 
-impl<'a> Walk<'a> {
-    pub(super) fn new(compute: Compute, samples: &'a [Sample]) -> Walk<'a> {
-        Walk { compute, samples, seen: 0, pairs: VecDeque::new(), best: VecDeque::new() }
+impl Compute {
+    /// Does it see stale markers?
+    pub(super) fn sees_markers(self) -> bool {
+        matches!(self, Compute::Latest { .. })
     }
 
-    /// `window.samples` are `samples[from..to]`; neither bound ever goes back.
-    pub(super) fn at(&mut self, from: usize, to: usize, window: &Window<'_>) -> Option<f64> {
-        match self.compute {
-            Compute::Each(compute) => compute(window),
-            Compute::Counter { per_second } => {
-                if to - from < 2 {
-                    return None;
+    /// The values of one series at all steps of `frame`, in place of what is in `out`.
+    pub(super) fn row(
+        self,
+        (times, values): (&[i64], &[f64]),
+        windows: &Windows,
+        frame: &Frame<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<f64>,
+    ) {
+        out.clear();
+        let bounds = || windows.bounds.iter().map(|&(from, to)| (from as usize, to as usize));
+        match self {
+            Compute::Each(compute) => out.extend(bounds().enumerate().map(|(i, (from, to))| {
+                if from == to {
+                    return absent();
                 }
-                self.advance_pairs(from, to, |before, after| after < before);
-                let mut change = self.samples[to - 1].v - self.samples[from].v;
-                // A drop is a reset: what had been counted before it is added back.
-                self.pairs.iter().for_each(|i| change += self.samples[i - 1].v);
-                extrapolated(window, change, true, per_second)
+                let end = frame.ends[i];
+                let (start, now) = (end.saturating_sub(frame.range_ms), frame.grid.at(i));
+                let param = frame.param.map_or(f64::NAN, |p| p[i]);
+                let window = Window { times: &times[from..to], values: &values[from..to], start, end, now, param };
+                compute(&window).unwrap_or_else(absent)
+            })),
+            Compute::Counter { per_second } => {
+                counter(values, windows, per_second.then_some(frame.range_ms), scratch, out)
             }
             Compute::Steps(counts) => {
-                self.advance_pairs(from, to, counts);
-                Some(self.pairs.len() as f64)
+                let pairs = &mut scratch.pairs;
+                pairs.clear();
+                pairs.extend(values.first().map(|_| 0));
+                let steps = values.windows(2).scan(0, |sum, pair| {
+                    *sum += u32::from(counts(pair[0], pair[1]));
+                    Some(*sum)
+                });
+                pairs.extend(steps);
+                let within = |(from, to)| if from == to { absent() } else { f64::from(pairs[to - 1] - pairs[from]) };
+                out.extend(bounds().map(within));
             }
-            Compute::Extreme { beats } => {
-                for i in self.seen.max(from)..to {
-                    let v = self.samples[i].v;
-                    if v.is_nan() {
-                        continue;
-                    }
-                    while self.best.back().is_some_and(|b| beats(v, self.samples[*b].v)) {
-                        self.best.pop_back();
-                    }
-                    self.best.push_back(i);
-                }
-                self.seen = to;
-                while self.best.front().is_some_and(|i| *i < from) {
-                    self.best.pop_front();
-                }
-                Some(self.best.front().map_or(f64::NAN, |i| self.samples[*i].v))
+            // One window has nothing to carry.
+            Compute::Extreme { beats } if windows.bounds.len() == 1 => {
+                let better = |best: f64, v: &f64| if best.is_nan() || beats(*v, best) { *v } else { best };
+                let whole = |(from, to): (usize, usize)| values[from..to].iter().fold(f64::NAN, better);
+                out.extend(bounds().map(|of| if of.0 == of.1 { absent() } else { whole(of) }));
             }
-        }
-    }
-
-    fn advance_pairs(&mut self, from: usize, to: usize, counts: fn(f64, f64) -> bool) {
-        for i in self.seen.max(from + 1)..to {
-            if counts(self.samples[i - 1].v, self.samples[i].v) {
-                self.pairs.push_back(i);
-            }
-        }
-        self.seen = self.seen.max(to);
-        while self.pairs.front().is_some_and(|i| *i <= from) {
-            self.pairs.pop_front();
+            Compute::Extreme { beats } => extremes(values, bounds(), beats, &mut scratch.best, out),
+            Compute::Latest { time } => out.extend(bounds().map(|(from, to)| match to.checked_sub(1) {
+                Some(last) if from < to && time && !is_stale(values[last]) => times[last] as f64 / 1000.0,
+                Some(last) if from < to && !time => values[last],
+                _ => absent(),
+            })),
         }
     }
 }
 
-/// `extrapolatedRate` of Prometheus 3 (promql/functions.go).
-fn extrapolated(w: &Window<'_>, change: f64, is_counter: bool, per_second: bool) -> Option<f64> {
-    let (first, last) = (w.samples.first()?, w.samples.last()?);
-    if w.samples.len() < 2 {
-        return None;
-    }
-    let sampled = (last.t.ms() - first.t.ms()) as f64 / 1000.0;
-    let between = sampled / (w.samples.len() - 1) as f64;
-    // A sample is expected within 1.1 intervals of an edge; farther away, the series is taken to begin or end half an
-    // interval beyond its last sample.
-    let threshold = between * 1.1;
-    let mut to_start = (first.t.ms() - w.start) as f64 / 1000.0;
-    let mut to_end = (w.end - last.t.ms()) as f64 / 1000.0;
-    if to_start >= threshold {
-        to_start = between / 2.0;
-    }
-    if is_counter && change > 0.0 && first.v >= 0.0 {
-        // A counter is never extrapolated below zero.
-        let to_zero = sampled * (first.v / change);
-        if to_zero < to_start {
-            to_start = to_zero;
+fn extremes(
+    values: &[f64],
+    bounds: impl Iterator<Item = (usize, usize)>,
+    beats: fn(f64, f64) -> bool,
+    best: &mut VecDeque<usize>,
+    out: &mut Vec<f64>,
+) {
+    best.clear();
+    let mut seen = 0;
+    out.extend(bounds.map(|(from, to)| {
+        if from == to {
+            return absent();
         }
+        for i in seen.max(from)..to {
+            let v = values[i];
+            if v.is_nan() {
+                continue;
+            }
+            while best.back().is_some_and(|b| beats(v, values[*b])) {
+                best.pop_back();
+            }
+            best.push_back(i);
+        }
+        seen = to;
+        while best.front().is_some_and(|i| *i < from) {
+            best.pop_front();
+        }
+        best.front().map_or(f64::NAN, |i| values[*i])
+    }));
+}
+
+/// `rate` over `Some(range in milliseconds)`, else `increase`.
+fn counter(values: &[f64], windows: &Windows, range_ms: Option<i64>, scratch: &mut Scratch, out: &mut Vec<f64>) {
+    let resets = &mut scratch.resets;
+    resets.clear();
+    // Most counters have none, and that is quickly seen.
+    if values.windows(2).fold(false, |any, pair| any | (pair[1] < pair[0])) {
+        resets.extend((1..values.len()).filter(|i| values[*i] < values[i - 1]));
     }
-    if to_end >= threshold {
-        to_end = between / 2.0;
+    let seconds = range_ms.map(|ms| ms as f64 / 1000.0);
+    let mut first = 0;
+    out.extend(windows.bounds.iter().zip(&windows.edges).map(|(&(from, to), edge)| {
+        let (from, to) = (from as usize, to as usize);
+        if to - from < 2 {
+            return absent();
+        }
+        let mut change = values[to - 1] - values[from];
+        // A drop is a reset: what had been counted before it is added back.
+        while resets.get(first).is_some_and(|i| *i <= from) {
+            first += 1;
+        }
+        resets[first..].iter().take_while(|i| **i < to).for_each(|i| change += values[i - 1]);
+        edge.extrapolated(change, Some((values[from], seconds)))
+    }));
+}
+
+/// What the times of a window say about the interval that it stands for: `extrapolatedRate` of Prometheus 3
+/// (promql/functions.go).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Edge {
+    /// Seconds from the first sample to the last.
+    sampled: f64,
+    to_start: f64,
+    to_end: f64,
+}
+
+impl Edge {
+    pub(super) fn of(times: &[i64], start: i64, end: i64) -> Edge {
+        let [first, .., last] = times else { return Edge { sampled: 0.0, to_start: 0.0, to_end: 0.0 } };
+        let sampled = (last - first) as f64 / 1000.0;
+        let between = sampled / (times.len() - 1) as f64;
+        // A sample is expected within 1.1 intervals of an edge; farther away, the series is taken to begin or end half an
+        // interval beyond its last sample.
+        let threshold = between * 1.1;
+        let bounded = |distance: f64| if distance >= threshold { between / 2.0 } else { distance };
+        let to_start = bounded((first - start) as f64 / 1000.0);
+        Edge { sampled, to_start, to_end: bounded((end - last) as f64 / 1000.0) }
     }
-    let mut factor = (sampled + to_start + to_end) / sampled;
-    if per_second {
-        factor /= (w.end - w.start) as f64 / 1000.0;
+
+    /// `counter`: its first value, and the range in seconds if the result is a rate.
+    fn extrapolated(&self, change: f64, counter: Option<(f64, Option<f64>)>) -> f64 {
+        let mut to_start = self.to_start;
+        if let Some((first, _)) = counter
+            && change > 0.0
+            && first >= 0.0
+        {
+            // A counter is never extrapolated below zero.
+            let to_zero = self.sampled * (first / change);
+            if to_zero < to_start {
+                to_start = to_zero;
+            }
+        }
+        let mut factor = (self.sampled + to_start + self.to_end) / self.sampled;
+        if let Some((_, Some(seconds))) = counter {
+            factor /= seconds;
+        }
+        change * factor
     }
-    Some(change * factor)
 }
 
 fn instantaneous(w: &Window<'_>, is_rate: bool) -> Option<f64> {
-    let [.., before, after] = w.samples else { return None };
-    let elapsed_ms = after.t.ms() - before.t.ms();
+    let ([.., before, after], [.., earlier, later]) = (w.values, w.times) else { return None };
+    let elapsed_ms = later - earlier;
     if elapsed_ms == 0 {
         return None;
     }
-    let reset = is_rate && after.v < before.v;
-    let change = if reset { after.v } else { after.v - before.v };
+    let reset = is_rate && after < before;
+    let change = if reset { *after } else { after - before };
     Some(if is_rate { change / (elapsed_ms as f64 / 1000.0) } else { change })
 }
 
@@ -207,19 +285,24 @@ fn median_deviation(w: &Window<'_>) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::eval::Grid;
     use super::*;
-    use crate::domain::clock::Timestamp;
+    use crate::domain::metric::is_stale;
+
+    /// Windows of `range` at each of `ends`.
+    fn row(name: &str, (times, values): (&[i64], &[f64]), ends: &[i64], range_ms: i64) -> Vec<Option<f64>> {
+        let (compute, _) = find(name).unwrap();
+        let param = vec![0.5; ends.len()];
+        let grid = Grid { start: ends[0], step: ends.get(1).map_or(1, |e| e - ends[0]), count: ends.len() };
+        let frame = Frame { ends, range_ms, grid, param: Some(&param) };
+        let mut out = Vec::new();
+        compute.row((times, values), &Windows::of(times, &frame), &frame, &mut Scratch::default(), &mut out);
+        out.into_iter().map(|v| (!is_stale(v)).then_some(v)).collect()
+    }
 
     fn over(name: &str, values: &[f64], start: i64, end: i64, step: i64) -> Option<f64> {
-        let samples: Vec<Sample> = values
-            .iter()
-            .enumerate()
-            .map(|(i, v)| Sample { t: Timestamp::from_ms(i as i64 * step), v: *v })
-            .filter(|s| s.t.ms() > start && s.t.ms() <= end)
-            .collect();
-        let (compute, _) = find(name).unwrap();
-        let window = Window { samples: &samples, start, end, now: end, param: 0.5 };
-        Walk::new(compute, &samples).at(0, samples.len(), &window)
+        let times: Vec<i64> = (0..values.len() as i64).map(|i| i * step).collect();
+        row(name, (&times, values), &[end], end - start)[0]
     }
 
     #[test]
@@ -228,22 +311,16 @@ mod tests {
             0 => f64::NAN,
             n => (n - 11) as f64,
         };
-        let samples: Vec<Sample> =
-            (0..200).map(|i| Sample { t: Timestamp::from_ms(i * 1000 + (i * 37) % 400), v: value(i) }).collect();
+        let times: Vec<i64> = (0..200).map(|i| i * 1000 + (i * 37) % 400).collect();
+        let values: Vec<f64> = (0..200).map(value).collect();
         for name in ["rate", "increase", "changes", "resets", "min_over_time", "max_over_time"] {
-            let (compute, _) = find(name).unwrap();
-            for (range, step) in [(7_000, 1_000), (20_000, 3_000), (2_000, 11_000), (0, 500)] {
-                let mut walk = Walk::new(compute, &samples);
-                for end in (0..210_000).step_by(step) {
-                    let start = end - range;
-                    let from = samples.partition_point(|s| s.t.ms() <= start);
-                    let to = samples.partition_point(|s| s.t.ms() <= end);
-                    if from >= to {
-                        continue;
-                    }
-                    let window = Window { samples: &samples[from..to], start, end, now: end, param: 0.0 };
-                    let fresh = Walk::new(compute, window.samples).at(0, to - from, &window);
-                    let walked = walk.at(from, to, &window);
+            for (range, step) in [(7_000, 1_000), (20_000, 3_000), (2_000, 11_000), (1, 500)] {
+                let ends: Vec<i64> = (0..210_000).step_by(step).collect();
+                let walked = row(name, (&times, &values), &ends, range);
+                for (end, walked) in ends.iter().zip(walked) {
+                    let from = times.partition_point(|t| *t <= end - range);
+                    let to = times.partition_point(|t| t <= end);
+                    let fresh = row(name, (&times[from..to], &values[from..to]), &[*end], range)[0];
                     assert_eq!(walked.map(f64::to_bits), fresh.map(f64::to_bits), "{name} {range} {step} {end}");
                 }
             }

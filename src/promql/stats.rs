@@ -22,6 +22,14 @@ impl Sum {
     pub(super) fn value(self) -> f64 {
         self.total + self.lost
     }
+    /// Becomes the smaller of both; NaN only when both are.
+    pub(super) fn lower(&mut self, value: f64) {
+        self.total = lower(self.total, value);
+    }
+    /// Becomes the larger of both; NaN only when both are.
+    pub(super) fn raise(&mut self, value: f64) {
+        self.total = higher(self.total, value);
+    }
 }
 
 pub(super) fn sum(values: impl Iterator<Item = f64>) -> f64 {
@@ -71,14 +79,22 @@ pub(super) fn variance(values: impl Iterator<Item = f64>) -> f64 {
     squares.value() / count
 }
 
+fn lower(best: f64, value: f64) -> f64 {
+    if best > value || best.is_nan() { value } else { best }
+}
+
+fn higher(best: f64, value: f64) -> f64 {
+    if best < value || best.is_nan() { value } else { best }
+}
+
 /// NaN only when every value is NaN.
 pub(super) fn min(values: impl Iterator<Item = f64>) -> f64 {
-    values.fold(f64::NAN, |best, v| if best > v || best.is_nan() { v } else { best })
+    values.fold(f64::NAN, lower)
 }
 
 /// NaN only when every value is NaN.
 pub(super) fn max(values: impl Iterator<Item = f64>) -> f64 {
-    values.fold(f64::NAN, |best, v| if best < v || best.is_nan() { v } else { best })
+    values.fold(f64::NAN, higher)
 }
 
 /// Linear between neighbours; NaN sorts first; outside [0, 1] it is an infinity. Sorts `values`.

@@ -89,6 +89,16 @@ impl Db {
         self.writer.write_then(work, after).await.map_err(|e| e.in_file(&self.path))
     }
 
+    /// As [`Writer::work_then`].
+    pub(super) async fn work_then<T, F, A>(&self, work: F, after: A) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+        A: FnOnce(&T) + Send + 'static,
+    {
+        self.writer.work_then(work, after).await.map_err(|e| e.in_file(&self.path))
+    }
+
     pub(super) async fn reader(&self) -> Result<Reader, StoreError> {
         self.readers.acquire().await.map_err(|e| match e {
             sqlx::Error::PoolClosed => StoreError::Closed,

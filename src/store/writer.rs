@@ -76,12 +76,23 @@ impl Writer {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
         A: FnOnce(&T) + Send + 'static,
     {
+        self.work_then(|connection| Box::pin(transaction(connection, work)), after).await
+    }
+
+    /// [`Writer::write_then`] without a transaction around it: `work` may find one statement enough.
+    pub(super) async fn work_then<T, F, A>(&self, work: F, after: A) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+        A: FnOnce(&T) + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let stats = self.stats.clone();
         let job: Job = Box::new(move |connection| {
             Box::pin(async move {
                 let begun = Instant::now();
-                let result = transaction(connection, work).await;
+                let worked = AssertUnwindSafe(work(connection)).catch_unwind().await;
+                let result = worked.unwrap_or_else(|_| Err(StoreError::Database("a write panicked".into())));
                 stats.busy_micros.fetch_add(begun.elapsed().as_micros() as u64, Ordering::Relaxed);
                 stats.queued.fetch_sub(1, Ordering::Relaxed);
                 match &result {
@@ -124,7 +135,8 @@ impl Writer {
     }
 }
 
-async fn transaction<T, F>(connection: &mut SqliteConnection, work: F) -> Result<T, StoreError>
+/// All of `work` or nothing.
+pub(super) async fn transaction<T, F>(connection: &mut SqliteConnection, work: F) -> Result<T, StoreError>
 where
     F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>>,
 {

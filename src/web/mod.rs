@@ -46,6 +46,7 @@ use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::launch::Launch;
 use crate::domain::metric::{Metadata, SeriesReader};
 use crate::domain::service::ServiceConfig;
+use crate::promql;
 use crate::report;
 use crate::store::{Samples, Store};
 
@@ -123,6 +124,7 @@ pub struct Shared {
     pub(in crate::web) report_inputs: ReportInputs,
     pub(in crate::web) pages: page::Cache,
     pub(in crate::web) verdicts: verdict::Cache,
+    pub(in crate::web) results: promql::Cache,
     pub(in crate::web) changes: watch::Sender<u64>,
     pub(in crate::web) stopping: CancellationToken,
     external_host: Option<String>,
@@ -164,6 +166,7 @@ impl App {
             report_inputs,
             pages: page::Cache::default(),
             verdicts: verdict::Cache::default(),
+            results: promql::Cache::default(),
             changes: watch::Sender::new(0),
             stopping: CancellationToken::new(),
             external_host: external.and_then(|u| u.host_str().map(str::to_string)),
@@ -193,6 +196,9 @@ impl prometheus_api::Backend for App {
     }
     fn samples(&self) -> Option<Samples> {
         Some(self.store.samples.clone())
+    }
+    fn cache(&self) -> promql::Cache {
+        self.results.clone()
     }
     fn facts(&self) -> Arc<prometheus_api::Facts> {
         self.facts.clone()

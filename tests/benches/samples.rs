@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hypercare::domain::clock::{ManualClock, Timestamp};
-use hypercare::domain::metric::{Labels, Matcher, NAME, Sample, SeriesReader as _};
+use hypercare::domain::metric::{Columns, Labels, Matcher, NAME, Sample, SeriesReader as _};
 use hypercare::store::{Role, Store};
 
 const T0: i64 = 1_795_305_600_000;
@@ -151,12 +151,14 @@ async fn ours(dir: &Path, day: &[(Labels, Vec<f64>)]) -> Result<(f64, f64, f64)>
 
     let started = Instant::now();
     let every = [Matcher::regex(NAME, ".+")?];
-    let mut scan = store.samples.scan(&every, at(0), at(SAMPLES), usize::MAX).await?;
-    let (mut samples, mut seen) = (Vec::new(), 0);
-    while let Some(labels) = scan.next_into(&mut samples)? {
-        let wanted = day.iter().find(|(l, _)| *l == labels).map(|(_, v)| v).ok_or("a stranger came out")?;
-        assert!(samples.iter().zip(wanted).all(|(s, v)| s.v.to_bits() == v.to_bits()), "{labels} changed");
-        seen += samples.len();
+    let scan = store.samples.scan(&every, at(0), at(SAMPLES), usize::MAX).await?;
+    let (mut reader, mut columns, mut seen) = (scan.reader(), Columns::default(), 0);
+    for nth in 0..scan.count() {
+        let labels = scan.labels(nth);
+        reader.read(nth, &mut columns)?;
+        let wanted = day.iter().find(|(l, _)| l == labels).map(|(_, v)| v).ok_or("a stranger came out")?;
+        assert!(columns.values.iter().zip(wanted).all(|(v, w)| v.to_bits() == w.to_bits()), "{labels} changed");
+        seen += columns.values.len();
     }
     let scanned = started.elapsed().as_secs_f64();
     assert_eq!(seen, day.len() * SAMPLES);

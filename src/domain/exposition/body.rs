@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::line::{Line, Sampled};
+use super::template::{Follower, Template};
 use super::{Exposition, Format, Limits, Lint, ParseError, ParseErrorKind, ParsedSample};
 use crate::domain::metric::{Metadata, MetricKind};
 
@@ -37,6 +38,15 @@ pub(super) struct Parser<'a> {
     samples: Vec<ParsedSample>,
     problems: Vec<Lint>,
     strings: Strings<'a>,
+    follower: Option<Follower>,
+}
+
+pub(super) struct Parsed {
+    pub exposition: Exposition,
+    /// On which each family first appears.
+    pub lines: Vec<usize>,
+    /// For the source's next body; empty unless this one followed another.
+    pub template: Template,
 }
 
 /// Label names and values repeat on thousands of lines: each is stored once.
@@ -63,11 +73,17 @@ impl<'a> Parser<'a> {
             samples: Vec::new(),
             problems: Vec::new(),
             strings: Strings::default(),
+            follower: None,
         }
     }
 
-    /// Also the line on which each family first appears.
-    pub(super) fn run(mut self, text: &'a str) -> Result<(Exposition, Vec<usize>), ParseError> {
+    /// The body is the next one of the source that `template` is of.
+    pub(super) fn following(mut self, template: Template) -> Parser<'a> {
+        self.follower = Some(Follower::new(template));
+        self
+    }
+
+    pub(super) fn run(mut self, text: &'a str) -> Result<Parsed, ParseError> {
         let strict = self.format == Format::OpenMetrics;
         let mut ended = false;
         let mut rest = text;
@@ -112,7 +128,8 @@ impl<'a> Parser<'a> {
         }
         let lines = self.seen.iter().map(|seen| seen.line).collect();
         let (families, samples, problems) = (self.families, self.samples, self.problems);
-        Ok((Exposition { format: self.format, families, samples, problems }, lines))
+        let template = self.follower.map(Follower::template).unwrap_or_default();
+        Ok(Parsed { exposition: Exposition { format: self.format, families, samples, problems }, lines, template })
     }
 
     fn comment(&mut self, line: &mut Line<'a>) -> Result<(), ParseError> {
@@ -171,7 +188,7 @@ impl<'a> Parser<'a> {
         }
         let mut odd_escape = false;
         let Sampled { name, labels, value, timestamp_ms, exemplar } =
-            line.sample(&mut self.strings, &mut odd_escape)?;
+            line.sample(&mut self.strings, self.follower.as_mut(), &mut odd_escape)?;
         if odd_escape {
             self.note(line.number, "odd-escape", format!("{name}: only \\\\, \\\" and \\n may be escaped"));
         }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::template::{Follower, Known};
 use super::{Exemplar, Format, Limits, ParseError, ParseErrorKind, Strings};
 use crate::domain::metric::{Labels, MetricKind, NAME};
 
@@ -180,22 +181,17 @@ impl<'a> Line<'a> {
         Err(self.error(self.at, format!("expected the end of the line, found {}", self.found())))
     }
 
-    pub(super) fn sample(&mut self, strings: &mut Strings<'a>, odd_escape: &mut bool) -> Result<Sampled, ParseError> {
-        let start = self.at;
-        let mut name = None;
-        if self.peek() != Some(b'{') {
-            name = Some(strings.share(self.bare_name(true)?));
-            if matches!(self.peek(), Some(b' ' | b'\t')) && self.text[self.at..].trim_start().starts_with('{') {
-                self.optional_blanks();
-            }
-        }
-        let mut pairs = Vec::new();
-        if self.eat(b'{') {
-            self.labels(&mut name, &mut pairs, strings, odd_escape)?;
-        }
-        let Some(name) = name else { return Err(self.error(start, "the sample has no name")) };
-        pairs.push((strings.share(NAME), name.clone()));
-        let labels = Labels::new(pairs);
+    /// `known`: what earlier bodies of the same source had in this place.
+    pub(super) fn sample(
+        &mut self,
+        strings: &mut Strings<'a>,
+        known: Option<&mut Follower>,
+        odd_escape: &mut bool,
+    ) -> Result<Sampled, ParseError> {
+        let (name, labels) = match known {
+            Some(follower) => self.series_again(strings, follower, odd_escape)?,
+            None => self.series(strings, odd_escape)?,
+        };
         self.separator("the value")?;
         let value = self.number("a value")?;
         let (mut timestamp_ms, mut exemplar) = (None, None);
@@ -210,6 +206,43 @@ impl<'a> Line<'a> {
         self.optional_blanks();
         self.expect_end()?;
         Ok(Sampled { name, labels, value, timestamp_ms, exemplar })
+    }
+
+    fn series_again(
+        &mut self,
+        strings: &mut Strings<'a>,
+        follower: &mut Follower,
+        odd_escape: &mut bool,
+    ) -> Result<(Arc<str>, Labels), ParseError> {
+        let start = self.at;
+        if let Some(known) = follower.find(&self.text[start..]) {
+            self.at += known.text.len();
+            *odd_escape = known.odd_escape;
+            return Ok((known.name.clone(), known.labels.clone()));
+        }
+        let (name, labels) = self.series(strings, odd_escape)?;
+        let text = self.text[start..self.at].into();
+        follower.add(Known { text, name: name.clone(), labels: labels.clone(), odd_escape: *odd_escape });
+        Ok((name, labels))
+    }
+
+    /// What stands before the value.
+    fn series(&mut self, strings: &mut Strings<'a>, odd_escape: &mut bool) -> Result<(Arc<str>, Labels), ParseError> {
+        let start = self.at;
+        let mut name = None;
+        if self.peek() != Some(b'{') {
+            name = Some(strings.share(self.bare_name(true)?));
+            if matches!(self.peek(), Some(b' ' | b'\t')) && self.text[self.at..].trim_start().starts_with('{') {
+                self.optional_blanks();
+            }
+        }
+        let mut pairs = Vec::new();
+        if self.eat(b'{') {
+            self.labels(&mut name, &mut pairs, strings, odd_escape)?;
+        }
+        let Some(name) = name else { return Err(self.error(start, "the sample has no name")) };
+        pairs.push((strings.share(NAME), name.clone()));
+        Ok((name, Labels::new(pairs)))
     }
 
     /// Is there anything but blanks left?

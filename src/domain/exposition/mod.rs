@@ -5,20 +5,23 @@
 //! The format is what `Content-Type` says; nothing is sniffed. A file has no content type: there `# EOF` decides.
 //! Sources: prometheus.io "Exposition formats"; the OpenMetrics 1.0 specification. Protobuf and native histograms are
 //! refused. `body.rs` reads a body, `line.rs` one line, `strict.rs` holds what OpenMetrics forbids beyond a line's
-//! grammar, `lint.rs` what is legal but wrong; `stream.rs` reads files of any length.
+//! grammar, `lint.rs` what is legal but wrong; `template.rs` spares what the last body
+//! had already; `stream.rs` reads files of any length.
 
 mod body;
 mod line;
 mod lint;
 mod stream;
 mod strict;
+mod template;
 
 use std::fmt;
 
-use self::body::{PROBLEMS_MAX, Parser, Strings};
+use self::body::{PROBLEMS_MAX, Parsed, Parser, Strings};
 use super::metric::{Labels, Metadata};
 
 pub use stream::Stream;
+pub use template::Template;
 
 /// What a body may cost us (watch.md 2.1). Prometheus' own defaults are unlimited; ours are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +133,7 @@ pub struct ParseError {
 
 /// Parses with [`LIMITS`], refuses whatever OpenMetrics forbids, and looks for every problem.
 pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Exposition, ParseError> {
-    let (mut exposition, lines) = read(content_type, body, &LIMITS)?;
+    let Parsed { mut exposition, lines, .. } = read(content_type, body, &LIMITS, None)?;
     if exposition.format == Format::OpenMetrics {
         strict::check(&exposition, &lines)?;
     }
@@ -138,13 +141,25 @@ pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Exposition, Pars
     Ok(exposition)
 }
 
-/// Parses within `limits`: what the scraper does every few seconds. Only a line's own grammar can fail it.
-pub fn parse_within(content_type: Option<&str>, body: &[u8], limits: &Limits) -> Result<Exposition, ParseError> {
-    read(content_type, body, limits).map(|(exposition, _)| exposition)
+/// Parses within `limits`: what the scraper does every few seconds. Only a line's own grammar can fail it. `template` is of
+/// the source's last body, or empty, and then of this one; after an error it is empty.
+pub fn parse_within(
+    content_type: Option<&str>,
+    body: &[u8],
+    limits: &Limits,
+    template: &mut Template,
+) -> Result<Exposition, ParseError> {
+    let parsed = read(content_type, body, limits, Some(std::mem::take(template)))?;
+    *template = parsed.template;
+    Ok(parsed.exposition)
 }
 
-/// Also the line on which each family first appears.
-fn read(content_type: Option<&str>, body: &[u8], limits: &Limits) -> Result<(Exposition, Vec<usize>), ParseError> {
+fn read(
+    content_type: Option<&str>,
+    body: &[u8],
+    limits: &Limits,
+    template: Option<Template>,
+) -> Result<Parsed, ParseError> {
     let format = match content_type {
         Some(given) => format_of(given)?,
         None => format_of_file(body),
@@ -154,7 +169,11 @@ fn read(content_type: Option<&str>, body: &[u8], limits: &Limits) -> Result<(Exp
         return Err(ParseError { line: 1, column: 1, message, kind: ParseErrorKind::Limit });
     }
     let text = std::str::from_utf8(body).map_err(|e| not_utf8(body, e.valid_up_to()))?;
-    Parser::new(format, *limits).run(text)
+    let parser = Parser::new(format, *limits);
+    match template {
+        Some(template) => parser.following(template.of(format)).run(text),
+        None => parser.run(text),
+    }
 }
 
 fn format_of(content_type: &str) -> Result<Format, ParseError> {

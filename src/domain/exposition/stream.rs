@@ -142,7 +142,7 @@ impl Stream {
         if line.peek() == Some(b'#') {
             return self.comment(&mut line);
         }
-        let Sampled { labels, value, timestamp_ms, .. } = line.sample(&mut Strings::default(), &mut false)?;
+        let Sampled { labels, value, timestamp_ms, .. } = line.sample(&mut Strings::default(), None, &mut false)?;
         let Some(t) = timestamp_ms else {
             return Err(line.error(text.len(), "a sample to import needs a timestamp, in seconds"));
         };
@@ -322,7 +322,7 @@ mod tests {
         #[test]
         fn reads_what_the_parser_reads(body in "([ab]\\{x=\"[yz \\\\]{0,2}\"\\} [0-9.eE+-]{1,5} [0-9.]{1,6}\n|b [0-9]{1,3} [0-9]\n){0,8}") {
             let body = format!("{body}# EOF\n");
-            let parsed = super::super::parse_within(Some("application/openmetrics-text"), body.as_bytes(), &LIMITS);
+            let parsed = super::super::parse_within(Some("application/openmetrics-text"), body.as_bytes(), &LIMITS, &mut Default::default());
             let found = read(body.as_bytes(), 11);
             prop_assert_eq!(parsed.as_ref().err(), found.as_ref().err());
             if let (Ok(parsed), Ok(found)) = (parsed, found) {

@@ -162,7 +162,7 @@ fn the_content_type_decides() {
 #[test]
 fn limits_end_a_body_that_is_too_much() {
     let small = Limits { body_bytes: 200, samples: 2, labels: 2, name_bytes: 8, value_bytes: 8, line_bytes: 40 };
-    let kind = |body: &str| parse_within(TEXT, body.as_bytes(), &small).map_err(|e| e.kind);
+    let kind = |body: &str| parse_within(TEXT, body.as_bytes(), &small, &mut Template::default()).map_err(|e| e.kind);
     assert!(kind("a{x=\"12345678\",y=\"1\"} 1\nb 1\n").is_ok());
     for body in [
         "a 1\nb 1\nc 1\n",
@@ -229,5 +229,41 @@ proptest! {
         prop_assert_eq!(&read.samples[0].labels, &labels);
         prop_assert_eq!(read.samples[0].timestamp_ms, ts);
         prop_assert!(read.samples[0].value == value || value.is_nan() && read.samples[0].value.is_nan());
+    }
+}
+
+#[test]
+fn a_body_that_follows_another_is_read_like_any() {
+    let bodies = [
+        "# TYPE a counter\na_total{x=\"1\"} 1\na_total{x=\"2\"} 2\nb 3\nc {y=\"1\"} 4\n",
+        "# TYPE a counter\na_total{x=\"1\"} 5\na_total{x=\"2\"} 6\nb{y=\"1\"} 7\nb {y=\"2\"} 8\nb 9 1000\nc {y=\"1\"} 4\n",
+        "a_total{x=\"2\"} 6\n",
+        "d{z=\"\\x\"} 1\nb_more 2\nb 3\na_total{x=\"2\"}\t6\n",
+        "d{z=\"\\x\"} 1\nb_more 2\nb 3\na_total{x=\"2\",} 6\n",
+    ];
+    let mut template = Template::default();
+    for body in bodies {
+        let again = parse_within(TEXT, body.as_bytes(), &LIMITS, &mut template).unwrap();
+        let alone = parse_within(TEXT, body.as_bytes(), &LIMITS, &mut Template::default()).unwrap();
+        assert_eq!(again, alone);
+    }
+    // What text allows, OpenMetrics may not.
+    let strict = Some("application/openmetrics-text");
+    let body = "d{z=\"\\x\"} 1\nb_more 2\nb 3\na_total{x=\"2\",} 6\n# EOF\n";
+    assert!(parse_within(strict, body.as_bytes(), &LIMITS, &mut template).is_err());
+    // After an error nothing is known.
+    assert!(parse_within(TEXT, bodies[0].as_bytes(), &LIMITS, &mut template).is_ok());
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_bodies_in_a_row_are_read_like_each_alone(
+        bodies in proptest::collection::vec("([abc]( ?\\{(x=\"[0-2]\",?)?\\})?[ \t]{1,2}[0-9]( 7)?\n){0,12}", 1..5)
+    ) {
+        let mut template = Template::default();
+        for body in bodies {
+            let again = parse_within(TEXT, body.as_bytes(), &LIMITS, &mut template);
+            proptest::prop_assert_eq!(again, parse_within(TEXT, body.as_bytes(), &LIMITS, &mut Template::default()));
+        }
     }
 }

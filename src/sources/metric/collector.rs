@@ -1,10 +1,11 @@
 //! One target of one source: when it is due, which labels its samples get, which series vanished, what a failure means.
 //! The rules are Prometheus' own (watch.md 2.1), so that known queries and dashboards work.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::memory::{Difference, Memory};
 use super::{Batch, Context, MetricSource, Scrape, SourceError};
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::gap::{Gap, GapReason};
@@ -29,7 +30,7 @@ pub struct Collector {
     target_labels: Vec<(Arc<str>, Arc<str>)>,
     honor_labels: bool,
     sample_limit: usize,
-    last_series: HashSet<Labels>,
+    memory: Memory,
     last_metadata: Vec<Metadata>,
 }
 
@@ -66,7 +67,7 @@ impl Collector {
             clock: ctx.clock.clone(),
             honor_labels: target.honor_labels,
             sample_limit: target.sample_limit,
-            last_series: HashSet::new(),
+            memory: Memory::default(),
             last_metadata: Vec::new(),
         }
     }
@@ -94,8 +95,7 @@ impl Collector {
 
     /// Stale markers for everything, when the target is removed.
     pub fn retire(&mut self, slot: Timestamp) -> Batch {
-        let mut samples = self.vanished(&HashSet::new(), slot);
-        self.last_series.clear();
+        let mut samples: Vec<LabelledSample> = gone(self.memory.turn().vanished, slot).collect();
         let report = self.report(slot, Duration::ZERO, Report::default());
         samples.extend(report.into_iter().map(|s| LabelledSample { sample: stale(slot), ..s }));
         Batch { target: self.name.clone(), samples, ..Batch::default() }
@@ -104,31 +104,27 @@ impl Collector {
     fn good(&mut self, slot: Timestamp, scrape: Scrape, took: Duration) -> Batch {
         let scraped = scrape.samples.len();
         let latest = self.clock.now().max(slot).plus(AHEAD_MAX);
-        let mut series = HashSet::with_capacity(scraped);
         let mut samples = Vec::with_capacity(scraped + 8);
-        let (mut ahead, mut twice, mut added) = (0, 0, 0);
+        let (mut ahead, mut twice) = (0, 0);
+        let mut memory = std::mem::take(&mut self.memory);
         for LabelledSample { labels, sample } in scrape.samples {
             if sample.t > latest {
                 ahead += 1;
                 continue;
             }
-            let labels = self.labelled(&labels);
             // Samples with a time of their own get no stale markers: nobody knows when they end.
-            if sample.t == slot {
-                if !series.insert(labels.clone()) {
-                    twice += 1;
-                    continue;
-                }
-                added += usize::from(!self.last_series.contains(&labels));
+            match memory.see(labels, sample.t == slot, |given| self.labelled(given)) {
+                Some(labels) => samples.push(LabelledSample { labels, sample }),
+                None => twice += 1,
             }
-            samples.push(LabelledSample { labels, sample });
         }
         if ahead + twice > 0 {
             tracing::debug!(target_name = %self.name, ahead, twice, "samples dropped");
         }
-        samples.extend(self.vanished(&series, slot));
+        let Difference { added, vanished } = memory.turn();
+        self.memory = memory;
+        samples.extend(gone(vanished, slot));
         let kept = scraped - ahead - twice;
-        self.last_series = series;
         samples.extend(self.report(slot, took, Report { up: true, scraped, kept, added, bytes: scrape.body_bytes }));
         let metadata = if scrape.metadata == self.last_metadata { Vec::new() } else { scrape.metadata.clone() };
         self.last_metadata = scrape.metadata;
@@ -136,14 +132,14 @@ impl Collector {
     }
 
     fn bad(&mut self, slot: Timestamp, error: SourceError, took: Duration) -> Batch {
-        let mut samples: Vec<LabelledSample> = error
-            .samples
-            .into_iter()
-            .map(|s| LabelledSample { labels: self.labelled(&s.labels), sample: s.sample })
-            .collect();
-        let series: HashSet<Labels> = samples.iter().map(|s| s.labels.clone()).collect();
-        samples.extend(self.vanished(&series, slot));
-        self.last_series = series;
+        let mut memory = std::mem::take(&mut self.memory);
+        let mut samples = Vec::with_capacity(error.samples.len() + 8);
+        for LabelledSample { labels, sample } in error.samples {
+            let labels = memory.see(labels, true, |given| self.labelled(given));
+            samples.extend(labels.map(|labels| LabelledSample { labels, sample }));
+        }
+        samples.extend(gone(memory.turn().vanished, slot));
+        self.memory = memory;
         samples.extend(self.report(slot, took, Report::default()));
         let gap = Gap {
             target: self.name.clone(),
@@ -153,13 +149,6 @@ impl Collector {
             detail: error.detail,
         };
         Batch { target: self.name.clone(), samples, metadata: Vec::new(), gap: Some(gap) }
-    }
-
-    /// Stale markers for series that were there last time and are not in `now`; sorted, so that runs can be compared.
-    fn vanished(&self, now: &HashSet<Labels>, slot: Timestamp) -> Vec<LabelledSample> {
-        let mut gone: Vec<&Labels> = self.last_series.iter().filter(|labels| !now.contains(*labels)).collect();
-        gone.sort();
-        gone.into_iter().map(|labels| LabelledSample { labels: labels.clone(), sample: stale(slot) }).collect()
     }
 
     /// The series' labels with the target's. A conflict is renamed `exported_…`, or with `honor_labels` won by the series.
@@ -211,6 +200,11 @@ struct Report {
     kept: usize,
     added: usize,
     bytes: u64,
+}
+
+/// Stale markers for series that were there last time.
+fn gone(series: Vec<Labels>, slot: Timestamp) -> impl Iterator<Item = LabelledSample> {
+    series.into_iter().map(move |labels| LabelledSample { labels, sample: stale(slot) })
 }
 
 fn stale(slot: Timestamp) -> Sample {

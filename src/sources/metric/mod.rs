@@ -6,6 +6,7 @@
 mod collector;
 pub mod host;
 pub mod http;
+mod memory;
 pub mod prometheus;
 
 use std::collections::BTreeMap;

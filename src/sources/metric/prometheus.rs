@@ -2,6 +2,7 @@
 //! metric source. Source of the rules: watch.md 2.1.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -15,7 +16,7 @@ use super::{
     check_times, check_url, instance_of, service_of,
 };
 use crate::domain::clock::Timestamp;
-use crate::domain::exposition::{self, Exposition, LIMITS, ParseErrorKind};
+use crate::domain::exposition::{self, Exposition, LIMITS, ParseErrorKind, Template};
 use crate::domain::gap::GapReason;
 use crate::domain::metric::{LabelledSample, MetricKind, Sample};
 use crate::domain::problem::Problem;
@@ -115,7 +116,13 @@ impl Checked {
             if url.path() == "/" {
                 url.set_path("/metrics");
             }
-            let source = Source { client: ctx.client.clone(), url, timeout, credentials: self.credentials.clone() };
+            let source = Source {
+                client: ctx.client.clone(),
+                url,
+                timeout,
+                credentials: self.credentials.clone(),
+                template: Mutex::default(),
+            };
             let target = Target {
                 job,
                 only: config.targets.len() == 1,
@@ -138,6 +145,8 @@ struct Source {
     url: Url,
     timeout: Duration,
     credentials: Credentials,
+    /// Of the last body.
+    template: Mutex<Template>,
 }
 
 impl MetricSource for Source {
@@ -163,14 +172,19 @@ impl Source {
         // Without a content type the oldest format is meant.
         let content_type = response.header("content-type").unwrap_or("text/plain").to_string();
         let body = response.body.clone();
-        let parse = move || exposition::parse_within(Some(&content_type), &body, &LIMITS);
-        let parsed = if response.body.len() <= PARSE_INLINE_BYTES_MAX {
+        let mut template = std::mem::take(&mut *self.template.lock().unwrap_or_else(PoisonError::into_inner));
+        let parse = move || {
+            let parsed = exposition::parse_within(Some(&content_type), &body, &LIMITS, &mut template);
+            (parsed, template)
+        };
+        let (parsed, template) = if response.body.len() <= PARSE_INLINE_BYTES_MAX {
             parse()
         } else {
             tokio::task::spawn_blocking(parse)
                 .await
                 .map_err(|e| SourceError::new(GapReason::Parse, format!("parsing stopped: {e}")))?
         };
+        *self.template.lock().unwrap_or_else(PoisonError::into_inner) = template;
         let parsed = parsed.map_err(|e| {
             let reason = if e.kind == ParseErrorKind::Limit { GapReason::Limit } else { GapReason::Parse };
             SourceError::new(reason, e.to_string())

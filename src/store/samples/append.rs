@@ -2,6 +2,7 @@
 //! readers and rules see it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
@@ -11,29 +12,36 @@ use super::index::{BatchInfo, Index, SERIES_MAX};
 use super::{Appended, Samples};
 use crate::domain::clock::Timestamp;
 use crate::domain::metric::{LabelledSample, Labels, Sample};
+use crate::store::StoreError;
 use crate::store::state::Result;
+use crate::store::writer::transaction;
 
 /// A sample further ahead of our clock than this is refused (watch.md 2.1): it would block its series until then.
 const AHEAD_MAX: Duration = Duration::from_secs(600);
 /// An append waits for a seal while the head has more samples than this (16 bytes each): a backfill brings millions a
 /// second, and upkeep comes once a minute.
-const HEAD_SAMPLES_WAIT: u64 = 1_500_000;
+const HEAD_SAMPLES_WAIT: u64 = 750_000;
 
 /// Series with their samples in ascending time. A series may come more than once.
 pub type SeriesBatch = Vec<(Labels, Vec<Sample>)>;
 
 impl Samples {
-    /// Durable when it returns. Samples of one series must come in ascending time.
+    /// Durable when it returns. Samples of one series must come in ascending time. The index keeps labels as they are:
+    /// a source should share their texts.
     pub async fn append(&self, batch: Vec<LabelledSample>) -> Result<Appended> {
-        self.take(batch.into_iter().map(|s| (s.labels, One(s.sample)))).await
+        self.take(batch.into_iter().map(|s| (s.labels, One(s.sample))), Index::adopt).await
     }
 
     /// [`Samples::append`] for many samples of each series, which are then looked up once.
     pub async fn append_series(&self, batch: SeriesBatch) -> Result<Appended> {
-        self.take(batch.into_iter()).await
+        self.take(batch.into_iter(), |index, id, labels| index.insert(id, &labels)).await
     }
 
-    async fn take<S>(&self, batch: impl ExactSizeIterator<Item = (Labels, S)> + Send + 'static) -> Result<Appended>
+    async fn take<S>(
+        &self,
+        batch: impl ExactSizeIterator<Item = (Labels, S)> + Send + 'static,
+        insert: fn(&mut Index, u32, Labels),
+    ) -> Result<Appended>
     where
         S: AsRef<[Sample]> + Send,
     {
@@ -46,17 +54,17 @@ impl Samples {
         let (plan, _) = self
             .inner
             .db
-            .write_then(
+            .work_then(
                 move |c| {
                     Box::pin(async move {
-                        let plan = plan(&inner.read(), batch, inner.clock.now());
-                        let info = write(c, &plan).await?;
+                        let plan = Arc::new(plan(&inner.read(), batch, inner.clock.now()));
+                        let info = write(c, plan.clone()).await?;
                         Ok((plan, info))
                     })
                 },
                 move |(plan, info)| {
                     let mut index = published.write();
-                    plan.new.iter().for_each(|(labels, id)| index.insert(*id, labels));
+                    plan.new.iter().for_each(|(labels, id)| insert(&mut index, *id, labels.clone()));
                     if let Some(info) = info {
                         index.replay(*info, &plan.samples);
                     }
@@ -137,7 +145,19 @@ fn plan<S: AsRef<[Sample]>>(index: &Index, batch: impl ExactSizeIterator<Item = 
     plan
 }
 
-async fn write(connection: &mut SqliteConnection, plan: &Plan) -> Result<Option<BatchInfo>> {
+/// Known series take one statement, which needs no transaction around it: a scrape of a thousand samples should not wait
+/// for three.
+async fn write(connection: &mut SqliteConnection, plan: Arc<Plan>) -> Result<Option<BatchInfo>> {
+    if plan.new.is_empty() {
+        match insert(connection, &plan).await {
+            Err(StoreError::Busy) => {}
+            done => return done,
+        }
+    }
+    transaction(connection, |c| Box::pin(async move { insert(c, &plan).await })).await
+}
+
+async fn insert(connection: &mut SqliteConnection, plan: &Plan) -> Result<Option<BatchInfo>> {
     if !plan.new.is_empty() {
         // One statement for thousands of series; the labels' own JSON travels inside as text.
         let rows: Vec<(u32, String)> =

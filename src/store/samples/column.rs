@@ -6,7 +6,10 @@
 //! fell between the two bounds. What fits nowhere (a NaN among whole numbers, a stale marker) is kept beside as an
 //! exception. Pure.
 
-use pco::standalone::{simple_compress, simple_decompress};
+use std::ops::Range;
+
+use pco::data_types::Number;
+use pco::standalone::{simple_compress, simple_decompress, simple_decompress_into};
 use pco::{ChunkConfig, DeltaSpec};
 
 use super::batch::{Damaged, put, take, unzigzag, zigzag};
@@ -41,16 +44,16 @@ mod kind {
 }
 
 /// A column as integers: `values[i] / SCALES[scale]` unless `i` is an exception.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Integers {
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Integers {
     scale: u8,
     values: Vec<i64>,
     /// (position, bits), ascending.
     exceptions: Vec<(usize, u64)>,
 }
 
-/// A column that was packed or unpacked: its bits, and its integers when it has them, for the next one's difference.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// A column to pack: its bits, and its integers when it has them, for the next one's difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Column {
     pub bits: Vec<u64>,
     integers: Option<Integers>,
@@ -165,56 +168,110 @@ pub(super) fn leans(bytes: &[u8]) -> bool {
     matches!(bytes.first(), Some(&kind::BESIDE | &kind::SAME))
 }
 
-/// Unpacks a column of `count` values; `before` is the one that stood before it.
-pub(super) fn unpack(bytes: &[u8], count: usize, before: Option<&Column>) -> Result<Column, Damaged> {
-    const SHORT: Damaged = Damaged("a column ends early");
-    let neighbour = || before.filter(|b| b.bits.len() == count).ok_or(Damaged("a column lacks the one before it"));
-    let (&first, mut rest) = bytes.split_first().ok_or(SHORT)?;
-    match first {
-        kind::SAME => Ok(neighbour()?.clone()),
-        kind::CONSTANT => {
-            let bits = u64::from_le_bytes(rest.try_into().map_err(|_| SHORT)?);
-            Ok(Column::of(vec![bits; count]))
-        }
-        kind::RAW => {
-            let (values, torn) = rest.as_chunks::<8>();
-            if values.len() != count || !torn.is_empty() {
-                return Err(SHORT);
+/// Columns that are unpacked one after the other, each perhaps beside the one before, in buffers that serve them all.
+#[derive(Debug, Default)]
+pub(super) struct Unpacked {
+    /// Of `integers`; `None`: `floats` hold the column.
+    scale: Option<u8>,
+    integers: Vec<i64>,
+    /// (position, bits), ascending.
+    exceptions: Vec<(usize, u64)>,
+    floats: Vec<f64>,
+    differences: Vec<i64>,
+}
+
+impl Unpacked {
+    fn len(&self) -> usize {
+        if self.scale.is_some() { self.integers.len() } else { self.floats.len() }
+    }
+
+    /// Takes in a column of `count` values. After an error there is none.
+    pub fn take(&mut self, bytes: &[u8], count: usize) -> Result<(), Damaged> {
+        self.replace(bytes, count).inspect_err(|_| *self = Unpacked::default())
+    }
+
+    fn replace(&mut self, bytes: &[u8], count: usize) -> Result<(), Damaged> {
+        let (&first, mut rest) = bytes.split_first().ok_or(SHORT)?;
+        match first {
+            kind::SAME | kind::BESIDE if self.len() != count => Err(Damaged("a column lacks the one before it")),
+            kind::SAME => Ok(()),
+            kind::CONSTANT => {
+                let bits = u64::from_le_bytes(rest.try_into().map_err(|_| SHORT)?);
+                // Two of them tell what all of them tell.
+                self.hold(Column::of(vec![bits; count.min(2)]));
+                self.integers.resize(count, self.integers.first().copied().unwrap_or(0));
+                self.floats.resize(count, f64::from_bits(bits));
+                Ok(())
             }
-            Ok(Column::of(values.iter().map(|v| u64::from_le_bytes(*v)).collect()))
-        }
-        kind::FLOAT => {
-            let values: Vec<f64> = simple_decompress(rest).map_err(|_| Damaged("floats do not unpack"))?;
-            let bits: Vec<u64> = values.into_iter().map(f64::to_bits).collect();
-            // Some other way was not taken when this was packed, so there are no integers to find again.
-            if bits.len() == count { Ok(Column { bits, integers: None }) } else { Err(SHORT) }
-        }
-        kind => {
-            let exceptions = exceptions(&mut rest, count)?;
-            let mut values: Vec<i64> = simple_decompress(rest).map_err(|_| Damaged("integers do not unpack"))?;
-            if values.len() != count {
-                return Err(SHORT);
+            kind::RAW => {
+                let (values, torn) = rest.as_chunks::<8>();
+                if values.len() != count || !torn.is_empty() {
+                    return Err(SHORT);
+                }
+                self.hold(Column::of(values.iter().map(|v| u64::from_le_bytes(*v)).collect()));
+                Ok(())
             }
-            let scale = if kind == kind::BESIDE {
-                let before = neighbour()?.integers.as_ref().ok_or(Damaged("a column stands beside floats"))?;
-                values.iter_mut().zip(&before.values).for_each(|(v, b)| *v = v.wrapping_add(*b));
-                before.scale
-            } else {
-                kind.wrapping_sub(kind::DECIMAL)
-            };
-            let factor = SCALES.get(usize::from(scale)).ok_or(Damaged("a column of an unknown kind"))?;
-            let mut bits: Vec<u64> = values.iter().map(|v| (*v as f64 / factor).to_bits()).collect();
-            for &(position, exception) in &exceptions {
-                bits[position] = exception;
+            kind::FLOAT => {
+                // Some other way was not taken when this was packed, so there are no integers to find again.
+                self.scale = None;
+                decompress(rest, count, &mut self.floats)
             }
-            Ok(Column { bits, integers: Some(Integers { scale, values, exceptions }) })
+            kind::BESIDE => {
+                if self.scale.is_none() {
+                    return Err(Damaged("a column stands beside floats"));
+                }
+                exceptions(&mut rest, count, &mut self.exceptions)?;
+                decompress(rest, count, &mut self.differences)?;
+                self.integers.iter_mut().zip(&self.differences).for_each(|(v, d)| *v = v.wrapping_add(*d));
+                Ok(())
+            }
+            kind => {
+                let scale = kind.wrapping_sub(kind::DECIMAL);
+                if usize::from(scale) >= SCALES.len() {
+                    return Err(Damaged("a column of an unknown kind"));
+                }
+                self.scale = Some(scale);
+                exceptions(&mut rest, count, &mut self.exceptions)?;
+                decompress(rest, count, &mut self.integers)
+            }
+        }
+    }
+
+    fn hold(&mut self, column: Column) {
+        self.scale = column.integers.as_ref().map(|i| i.scale);
+        let Integers { values, exceptions, .. } = column.integers.unwrap_or_default();
+        (self.integers, self.exceptions) = (values, exceptions);
+        self.floats = column.bits.into_iter().map(f64::from_bits).collect();
+    }
+
+    /// Appends the values of these rows.
+    pub fn append_to(&self, out: &mut Vec<f64>, rows: Range<usize>) {
+        let Some(scale) = self.scale else { return out.extend_from_slice(&self.floats[rows]) };
+        let (at, integers) = (out.len(), &self.integers[rows.clone()]);
+        match SCALES[usize::from(scale)] {
+            1.0 => out.extend(integers.iter().map(|v| *v as f64)),
+            factor => out.extend(integers.iter().map(|v| *v as f64 / factor)),
+        }
+        for &(position, bits) in self.exceptions.iter().filter(|(position, _)| rows.contains(position)) {
+            out[at + position - rows.start] = f64::from_bits(bits);
         }
     }
 }
 
-fn exceptions(bytes: &mut &[u8], count: usize) -> Result<Vec<(usize, u64)>, Damaged> {
+const SHORT: Damaged = Damaged("a column ends early");
+
+/// Exactly `count` numbers.
+fn decompress<T: Number>(bytes: &[u8], count: usize, into: &mut Vec<T>) -> Result<(), Damaged> {
+    // What is there is written over.
+    into.resize(count, T::default());
+    let progress = simple_decompress_into(bytes, into).map_err(|_| Damaged("numbers do not unpack"))?;
+    if progress.n_processed == count && progress.finished { Ok(()) } else { Err(SHORT) }
+}
+
+fn exceptions(bytes: &mut &[u8], count: usize, found: &mut Vec<(usize, u64)>) -> Result<(), Damaged> {
     let many = take(bytes)? as usize;
-    let mut found = Vec::with_capacity(many.min(count));
+    found.clear();
+    found.reserve(many.min(count));
     let mut at = 0usize;
     for _ in 0..many {
         at = at
@@ -225,7 +282,7 @@ fn exceptions(bytes: &mut &[u8], count: usize) -> Result<Vec<(usize, u64)>, Dama
         found.push((at, u64::from_le_bytes(*bits)));
         *bytes = rest;
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Times in milliseconds, ascending. Regular ones take a few bytes.
@@ -266,10 +323,23 @@ mod tests {
     use crate::domain::metric::stale_marker;
     use proptest::prelude::*;
 
+    fn beside(before: Option<&Column>) -> Unpacked {
+        let mut unpacked = Unpacked::default();
+        before.into_iter().for_each(|column| unpacked.hold(column.clone()));
+        unpacked
+    }
+
     fn packed(column: &Column, before: Option<&Column>) -> Vec<u8> {
         let mut out = Vec::new();
         pack(column, before, &mut out);
-        assert_eq!(&unpack(&out, column.bits.len(), before).unwrap().bits, &column.bits);
+        let mut unpacked = beside(before);
+        unpacked.take(&out, column.bits.len()).unwrap();
+        let mut values = Vec::new();
+        unpacked.append_to(&mut values, 0..column.bits.len());
+        assert_eq!(values.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), column.bits);
+        let (half, mut part) = (column.bits.len() / 2, Vec::new());
+        unpacked.append_to(&mut part, half..column.bits.len());
+        assert_eq!(part.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), column.bits[half..]);
         out
     }
 
@@ -316,13 +386,13 @@ mod tests {
         let counter = column((0..300).map(|i| f64::from(i * i)));
         let bytes = packed(&counter, None);
         for cut in 0..bytes.len() {
-            assert!(unpack(&bytes[..cut], 300, None).is_err(), "cut at {cut}");
+            assert!(beside(None).take(&bytes[..cut], 300).is_err(), "cut at {cut}");
         }
         for kind in 0..=255u8 {
             let mut other = bytes.clone();
             other[0] = kind;
-            let _ = unpack(&other, 300, None);
-            let _ = unpack(&other, 300, Some(&counter));
+            let _ = beside(None).take(&other, 300);
+            let _ = beside(Some(&counter)).take(&other, 300);
         }
     }
 

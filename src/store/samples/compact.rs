@@ -1,34 +1,34 @@
-//! Compaction: the many small pages of a window that is over become few large ones, ordered by metric, so that a query
+//! Compaction: the many small pages of a window become few large ones, ordered by metric, so that a query
 //! over one metric reads its own pages and no others, and buckets of one histogram stand side by side.
 //!
 //! New pages are written and shown first, the old ones go last: a crash in between leaves samples twice, which readers
 //! merge and the next compaction mends.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use super::Samples;
 use super::batch::{Damaged, Point};
 use super::index::{Index, Page};
-use super::page::{Kin, Reader, Strand};
+use super::page::{Kin, Strand};
 use super::read::bodies;
 use super::seal::{NewPage, PAGE_SAMPLES, WINDOW_MS, pack};
+use super::splice::{Loaded, Splicer};
 use crate::domain::clock::Timestamp;
+use crate::domain::metric::{Columns, Labels};
 use crate::store::StoreError;
 use crate::store::state::Result;
 
 /// Series compacted together: bounds the memory, some 20 MB at 15 s.
 const SERIES_AT_ONCE: usize = 16_384;
+/// Small pages that a window may have before it is compacted although it is open.
+const SMALL_PAGES_MAX: usize = 24;
 /// Longer stretches of one series are cut: a query for five minutes should not unpack six hours at one second.
 const COLUMN_SAMPLES: usize = 2_880;
 
-/// A page with the bytes that its directory speaks of.
-pub(super) type Loaded = (Arc<super::page::Directory>, Vec<u8>);
-
 impl Samples {
-    /// Compacts every window that samples have moved past.
+    /// Compacts every window that samples have moved past, or that is crowded.
     pub(super) async fn compact(&self, now: Timestamp) -> Result<()> {
-        let slots = closed(&self.inner.read(), now);
+        let slots = ripe(&self.inner.read(), now);
         for slot in slots {
             let (old, series) = inputs(&self.inner.read(), slot);
             for some in series.chunks(SERIES_AT_ONCE) {
@@ -57,7 +57,7 @@ impl Samples {
             };
             (strands, old.iter().filter_map(touched).collect::<BTreeMap<i64, _>>())
         };
-        strands.sort_by_cached_key(|(id, labels)| (Kin::of(labels), *id));
+        strands.sort_by(|a, b| Kin::of(&a.1).cmp(&Kin::of(&b.1)));
         let loaded = bodies(&self.inner, directories)
             .await?
             .ok_or_else(|| StoreError::corrupt("a page disappeared while it was compacted"))?;
@@ -71,7 +71,7 @@ impl Samples {
     /// Gives back to the file system what old pages and batches held, when that is much.
     async fn shrink(&self) -> Result<()> {
         /// Below this part of the file, free pages are left for what comes next.
-        const FREE_PART: i64 = 8;
+        const FREE_PART: i64 = 32;
         /// Fewer free pages than this are not worth a transaction; a transaction gives back up to 512.
         const FREE_MIN: i64 = 64;
         loop {
@@ -102,13 +102,25 @@ impl Samples {
     }
 }
 
-/// Windows with unfinished pages that no sample will come to: newer samples are sealed already, or the window is long
-/// past.
-fn closed(index: &Index, now: Timestamp) -> Vec<i64> {
+/// Windows whose pages should be made anew. Most are over: newer samples are sealed already, or the window is long past.
+/// One that is still open is compacted when it has many small pages, each time it has doubled: then a query does not unpack
+/// hundreds of them, and each sample is packed again but once or twice.
+fn ripe(index: &Index, now: Timestamp) -> Vec<i64> {
     let newest = index.pages.values().map(|p| p.end).max().unwrap_or(i64::MIN);
     let over = |slot: i64| slot + WINDOW_MS <= newest || slot + 2 * WINDOW_MS <= now.ms();
-    let slots: BTreeSet<i64> = index.pages.values().filter(|p| p.level == 0 && over(p.slot)).map(|p| p.slot).collect();
-    slots.into_iter().collect()
+    // Of each window: unfinished pages, their samples, finished samples.
+    let mut windows: BTreeMap<i64, (usize, u64, u64)> = BTreeMap::new();
+    for page in index.pages.values() {
+        let window = windows.entry(page.slot).or_default();
+        if page.level == 0 {
+            *window = (window.0 + 1, window.1 + page.samples, window.2);
+        } else {
+            window.2 += page.samples;
+        }
+    }
+    let crowded = |pages: usize, small: u64, large: u64| pages >= SMALL_PAGES_MAX && small >= large;
+    let ripe = |slot: i64, (pages, small, large)| pages > 0 && (over(slot) || crowded(pages, small, large));
+    windows.into_iter().filter(|(slot, of)| ripe(*slot, *of)).map(|(slot, _)| slot).collect()
 }
 
 /// The unfinished pages of a window, finished ones that share a series with them, and all series of both.
@@ -129,21 +141,17 @@ fn inputs(index: &Index, slot: i64) -> (Vec<i64>, Vec<u32>) {
 }
 
 /// All samples of `series` in these pages, in new pages of a good size, in the order given.
-fn repack(
-    slot: i64,
-    pages: &[Loaded],
-    series: Vec<(u32, crate::domain::metric::Labels)>,
-) -> std::result::Result<Vec<NewPage>, Damaged> {
-    let mut readers: Vec<Reader> = pages.iter().map(|_| Reader::default()).collect();
+fn repack(slot: i64, pages: &[Loaded], series: Vec<(u32, Labels)>) -> std::result::Result<Vec<NewPage>, Damaged> {
+    let mut splicer = Splicer::new(pages, (i64::MIN, i64::MAX));
+    let mut columns = Columns::default();
     let (mut packed, mut strands, mut waiting) = (Vec::new(), Vec::new(), 0);
     for (id, labels) in series {
-        let mut points: Vec<Point> = Vec::new();
-        for ((directory, body), reader) in pages.iter().zip(&mut readers) {
-            for place in directory.find(id, i64::MIN, i64::MAX) {
-                reader.read(directory, body, place, (i64::MIN, i64::MAX), &mut points)?;
-            }
-        }
-        ascending(&mut points);
+        let places = pages
+            .iter()
+            .enumerate()
+            .flat_map(|(at, (directory, _))| directory.find(id, i64::MIN, i64::MAX).map(move |place| (at, place)));
+        splicer.read(&places.collect::<Vec<_>>(), &[], &mut columns).map_err(|(_, damaged)| damaged)?;
+        let points: Vec<Point> = columns.samples().map(|s| (s.t.ms(), s.v.to_bits())).collect();
         waiting += points.len();
         strands.extend(cut(points).map(|points| Strand { series: id, labels: labels.clone(), points }));
         if waiting >= PAGE_SAMPLES {
@@ -155,14 +163,6 @@ fn repack(
         packed.push(pack(1, slot, strands));
     }
     Ok(packed)
-}
-
-/// Each time once, in order. Pages of one series do not overlap, unless a compaction was interrupted: then they agree.
-pub(super) fn ascending(points: &mut Vec<Point>) {
-    if !points.is_sorted_by(|a, b| a.0 < b.0) {
-        points.sort_by_key(|p| p.0);
-        points.dedup_by_key(|p| p.0);
-    }
 }
 
 /// Cuts at times that depend on the number of samples alone, so that series of one target go on sharing their times.

@@ -4,12 +4,16 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::batch::{BatchSample, Point};
+use super::changes::Changes;
 use super::load::Item;
 use super::page::Directory;
 use crate::domain::metric::{Labels, MatchOp, Matcher};
 
 /// What the writer refuses above: more label sets than one machine's memory should answer for (watch.md 0.3).
 pub(super) const SERIES_MAX: usize = 200_000;
+
+/// Samples for which a series' head makes room at least.
+const HEAD_GROWS: usize = 8;
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -74,6 +78,7 @@ pub(super) struct Index {
     /// By number, which grows with every page written.
     pub(super) pages: BTreeMap<i64, Page>,
     pub(super) head_samples: u64,
+    pub(super) changes: Changes,
 }
 
 impl Index {
@@ -81,8 +86,8 @@ impl Index {
         self.by_labels.get(labels).copied()
     }
 
+    /// Names and values repeat in thousands of series: each text is kept once.
     pub(super) fn insert(&mut self, id: u32, labels: &Labels) {
-        // Names and values repeat in thousands of series: each text is kept once.
         let mut kept = |text: &Arc<str>| match self.strings.get(&**text) {
             Some(known) => known.clone(),
             None => {
@@ -91,12 +96,16 @@ impl Index {
             }
         };
         let pairs: Vec<_> = labels.pairs().iter().map(|(n, v)| (kept(n), kept(v))).collect();
-        for (name, value) in &pairs {
+        self.adopt(id, Labels::new(pairs));
+    }
+
+    /// [`Index::insert`] for labels whose texts are shared already, and that somebody else keeps too: no second copy.
+    pub(super) fn adopt(&mut self, id: u32, labels: Labels) {
+        for (name, value) in labels.pairs() {
             let ids = self.postings.entry(name.clone()).or_default().entry(value.clone()).or_default();
             let at = ids.partition_point(|&known| known < id);
             ids.insert(at, id);
         }
-        let labels = Labels::new(pairs);
         self.by_labels.insert(labels.clone(), id);
         self.series.insert(id, Entry { labels, sealed_to: None, head: Vec::new() });
         self.next_id = self.next_id.max(id + 1);
@@ -104,6 +113,7 @@ impl Index {
 
     pub(super) fn remove(&mut self, id: u32) {
         let Some(entry) = self.series.remove(&id) else { return };
+        self.changes.note(i64::MIN);
         self.head_samples -= entry.head.len() as u64;
         self.by_labels.remove(&entry.labels);
         for (name, value) in entry.labels.pairs() {
@@ -143,11 +153,18 @@ impl Index {
             let Some(entry) = self.series.get_mut(&run[0].0) else { continue };
             let last = entry.last().map_or(i64::MIN, |(last, _)| last);
             let before = entry.head.len();
+            if before + run.len() > entry.head.capacity() {
+                // Doubling would leave a third of a hundred thousand heads empty.
+                entry.head.reserve_exact(run.len().max(before / 4).max(HEAD_GROWS));
+            }
             // Ascending within a series, as an append took them.
             entry.head.extend(run.iter().filter(|s| s.1 > last).map(|&(_, t, v)| (t, v)));
             self.head_samples += (entry.head.len() - before) as u64;
         }
         self.batches.push_back(info);
+        if let Some(earliest) = samples.iter().map(|s| s.1).min() {
+            self.changes.note(earliest);
+        }
     }
 
     fn sealed(&mut self, id: u32, sealed_to: i64) {

@@ -2,10 +2,11 @@
 //!
 //! Each append is one row of `head_batch` and, once committed, samples in memory; `maintain` moves old ones into pages of
 //! many series, and the pages of a window that is over into few large ones. Only the writer task changes the index, so
-//! memory and file agree. Read `index.rs`, then `page.rs` and `column.rs`, then `seal.rs` and `compact.rs`.
+//! memory and file agree. Read `index.rs`, then `page.rs`, `column.rs` and `splice.rs`, then `seal.rs` and `compact.rs`.
 
 mod append;
 mod batch;
+mod changes;
 mod column;
 mod compact;
 mod gaps;
@@ -14,10 +15,12 @@ mod load;
 mod page;
 mod read;
 mod seal;
+mod splice;
+mod warm;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -29,14 +32,15 @@ use super::state::Result;
 use super::writer::WriterStats;
 use super::{Role, StoreError};
 use crate::domain::clock::{SharedClock, Timestamp};
-use crate::domain::metric::{Labels, Matcher, NAME, ReadError, Series, SeriesReader, SeriesScan};
+use crate::domain::metric::{Labels, Matcher, NAME, ReadError, Series, SeriesReader, SeriesScan, unpacked};
 use crate::domain::roles::Roles;
 
 pub use append::SeriesBatch;
-use compact::Loaded;
 use index::Index;
 use load::Mark;
 use read::{Sight, bodies};
+use splice::Loaded;
+use warm::Warm;
 
 const CAP_BYTES: u64 = 10 << 30;
 
@@ -70,6 +74,7 @@ struct Inner {
     upkeep: tokio::sync::Mutex<()>,
     /// Bytes at most, and what may not be dropped for them.
     limits: Mutex<(u64, Option<Timestamp>)>,
+    warm: Mutex<Warm>,
 }
 
 impl Inner {
@@ -78,6 +83,9 @@ impl Inner {
     }
     fn write(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn warm(&self) -> MutexGuard<'_, Warm> {
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,6 +122,7 @@ impl Samples {
                 followed: tokio::sync::Mutex::new(mark),
                 upkeep: tokio::sync::Mutex::new(()),
                 limits: Mutex::new((CAP_BYTES, None)),
+                warm: Mutex::default(),
             }),
         })
     }
@@ -239,6 +248,8 @@ impl Samples {
             }
             let directories = sight.pages.iter().map(|p| (p.id, p.directory.clone())).collect();
             if let Some(mut loaded) = bodies(&self.inner, directories).await.map_err(storage)? {
+                let mut warm = self.inner.warm();
+                loaded.iter().for_each(|(id, (_, body))| warm.put(*id, body.clone()));
                 let loaded = sight.pages.iter().filter_map(|p| loaded.remove(&p.id)).collect();
                 return Ok((sight, loaded));
             }
@@ -249,10 +260,12 @@ impl Samples {
 
     async fn read(&self, matchers: &[Matcher], range: (i64, i64), limit: usize) -> ReadResult<Vec<Series>> {
         let (sight, loaded) = self.sight(matchers, range, limit).await?;
-        if sight.is_small() {
-            return sight.scan(loaded, range, limit).collect();
+        let small = sight.is_small();
+        let scan = sight.scan(loaded, range, limit);
+        if small {
+            return unpacked(&scan);
         }
-        tokio::task::spawn_blocking(move || sight.scan(loaded, range, limit).collect())
+        tokio::task::spawn_blocking(move || unpacked(&scan))
             .await
             .map_err(|_| ReadError::Storage("unpacking samples panicked".into()))?
     }
@@ -283,6 +296,15 @@ impl SeriesReader for Samples {
             let (sight, loaded) = self.sight(matchers, range, limit).await?;
             Ok(Box::new(sight.scan(loaded, range, limit)) as Box<dyn SeriesScan>)
         })
+    }
+
+    fn revision(&self) -> Option<u64> {
+        // A client's index is current only while it reads.
+        (self.inner.role == Role::Daemon).then(|| self.inner.read().changes.revision())
+    }
+
+    fn changed_from(&self, revision: u64) -> Option<Timestamp> {
+        self.inner.read().changes.since(revision).map(Timestamp::from_ms)
     }
 }
 

@@ -4,10 +4,13 @@
 //! A page has a directory, which is kept in memory, and a body, which is read when a query needs it. Pure; the caller
 //! keeps a crc32 beside the body.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::batch::{Damaged, Point, put, take, unzigzag, zigzag};
-use super::column::{self, Column, VALUES_MAX};
+use super::column::{self, Column, Unpacked, VALUES_MAX};
 use crate::domain::metric::{Labels, NAME};
 
 /// Series that share their times, in the order of their columns.
@@ -73,6 +76,13 @@ impl Directory {
                 found(at, Place { group, column });
             }
         }
+    }
+
+    /// The times of a group, of which `body` has the bytes.
+    pub fn times(&self, body: &[u8], group: u32) -> Result<Vec<i64>, Damaged> {
+        let group = self.groups.get(group as usize).ok_or(TORN)?;
+        let to = group.columns.first().ok_or(TORN)?.1;
+        column::unpack_times(body.get(group.at as usize..to as usize).ok_or(TORN)?, group.count as usize)
     }
 
     /// Samples of a column.
@@ -144,67 +154,55 @@ impl Directory {
 /// A column of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
-    group: u32,
+    pub group: u32,
     column: u32,
 }
 
-/// Unpacks columns of one page. Remembers the last one of each kind: columns asked for in their order are unpacked once,
-/// although each may stand beside the one before.
+/// Unpacks columns of one page. Remembers the last: columns asked for in their order are unpacked once, although each may
+/// stand beside the one before.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
-    times: Option<(u32, Vec<i64>)>,
-    last: Option<(Place, Column)>,
+    last: Option<Place>,
+    column: Unpacked,
 }
 
 impl Reader {
-    /// Appends the samples of `place` in `[start, end]`.
+    /// Appends the values of `place` in these rows of its group.
     pub fn read(
         &mut self,
         directory: &Directory,
         body: &[u8],
         place: Place,
-        (start, end): (i64, i64),
-        out: &mut Vec<Point>,
+        rows: Range<usize>,
+        out: &mut Vec<f64>,
     ) -> Result<(), Damaged> {
-        let torn = || Damaged("a page is shorter than its directory says");
-        let group = directory.groups.get(place.group as usize).ok_or_else(torn)?;
-        let slice = |from: u32, to: u32| body.get(from as usize..to as usize).ok_or_else(torn);
-        let column_bytes = |nth: u32| {
-            let from = group.columns.get(nth as usize).ok_or_else(torn)?.1;
+        let group = directory.groups.get(place.group as usize).ok_or(TORN)?;
+        let bytes = |nth: u32| {
+            let from = group.columns.get(nth as usize).ok_or(TORN)?.1;
             let next_group = || directory.groups.get(place.group as usize + 1).map_or(directory.body_bytes, |g| g.at);
             let to = group.columns.get(nth as usize + 1).map_or_else(next_group, |c| c.1);
-            slice(from, to)
+            body.get(from as usize..to as usize).ok_or(TORN)
         };
-        let count = group.count as usize;
-        if self.times.as_ref().is_none_or(|(of, _)| *of != place.group) {
-            let times = column::unpack_times(slice(group.at, group.columns.first().ok_or_else(torn)?.1)?, count)?;
-            self.times = Some((place.group, times));
-        }
-        let known = self.last.as_ref().filter(|(at, _)| at.group == place.group && at.column <= place.column);
-        // The nearest column that stands alone, unless the one remembered is nearer.
+        // The nearest column that stands alone, unless the one after the last is nearer.
+        let next = self.last.take().filter(|last| last.group == place.group && last.column <= place.column);
+        let next = next.map(|last| last.column + 1);
         let mut first = place.column;
-        while first > 0 && known.is_none_or(|(at, _)| at.column < first) && column::leans(column_bytes(first)?) {
+        while first > 0 && next.is_none_or(|next| next < first) && column::leans(bytes(first)?) {
             first -= 1;
         }
-        let mut column = match known {
-            Some((at, column)) if at.column >= first => {
-                first = at.column + 1;
-                Some(column.clone())
-            }
-            _ => None,
-        };
-        for nth in first..=place.column {
-            column = Some(column::unpack(column_bytes(nth)?, count, column.as_ref())?);
+        if next == Some(place.column + 1) {
+            first = place.column + 1;
         }
-        let column = column.ok_or_else(torn)?;
-        let times = self.times.as_ref().map(|(_, times)| times.as_slice()).unwrap_or_default();
-        let from = times.partition_point(|t| *t < start);
-        let to = times.partition_point(|t| *t <= end).max(from);
-        out.extend(times[from..to].iter().copied().zip(column.bits[from..to].iter().copied()));
-        self.last = Some((place, column));
+        for nth in first..=place.column {
+            self.column.take(bytes(nth)?, group.count as usize)?;
+        }
+        self.column.append_to(out, rows);
+        self.last = Some(place);
         Ok(())
     }
 }
+
+const TORN: Damaged = Damaged("a page is shorter than its directory says");
 
 /// Samples of one series on their way into a page.
 pub(super) struct Strand {
@@ -215,28 +213,28 @@ pub(super) struct Strand {
 }
 
 /// Packs strands into one page; those with equal times share them.
-pub(super) fn build(strands: Vec<Strand>) -> (Directory, Vec<u8>) {
-    let mut strands: Vec<(Kin, Strand)> = strands.into_iter().map(|s| (Kin::of(&s.labels), s)).collect();
-    strands.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.labels.cmp(&b.1.labels)));
+pub(super) fn build(mut strands: Vec<Strand>) -> (Directory, Vec<u8>) {
+    strands.sort_by(|a, b| Kin::of(&a.labels).cmp(&Kin::of(&b.labels)));
     let mut known: HashMap<Vec<i64>, usize> = HashMap::new();
-    let mut families: Vec<Vec<(Kin, Strand)>> = Vec::new();
-    for (kin, strand) in strands {
+    let mut families: Vec<Vec<Strand>> = Vec::new();
+    for strand in strands {
         let times = strand.points.iter().map(|p| p.0).collect();
         let at = *known.entry(times).or_insert_with(|| {
             families.push(Vec::new());
             families.len() - 1
         });
-        families[at].push((kin, strand));
+        families[at].push(strand);
     }
     let (mut groups, mut body) = (Vec::with_capacity(families.len()), Vec::new());
     for family in &families {
-        let times: Vec<i64> = family[0].1.points.iter().map(|p| p.0).collect();
+        let times: Vec<i64> = family[0].points.iter().map(|p| p.0).collect();
         let at = body.len() as u32;
         column::pack_times(&times, &mut body);
         let mut columns = Vec::with_capacity(family.len());
-        let mut before: Option<(&Kin, Column)> = None;
-        for (kin, strand) in family {
+        let mut before: Option<(Kin<'_>, Column)> = None;
+        for strand in family {
             columns.push((strand.series, body.len() as u32));
+            let kin = Kin::of(&strand.labels);
             let column = Column::of(strand.points.iter().map(|p| p.1).collect());
             let beside = before.as_ref().filter(|(other, _)| kin.follows(other)).map(|(_, column)| column);
             column::pack(&column, beside, &mut body);
@@ -251,40 +249,75 @@ pub(super) fn build(strands: Vec<Strand>) -> (Directory, Vec<u8>) {
 
 /// What tells a histogram's series from all others, and their order: buckets by rising bound, then the count, which is
 /// the last bucket's twin.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Kin {
-    family: String,
-    rest: Labels,
+#[derive(Clone, Copy)]
+pub(super) struct Kin<'l> {
+    family: &'l str,
+    /// All labels: see [`Kin::rest`].
+    labels: &'l Labels,
     rank: u8,
     /// `le` as an integer of the same order.
     bound: i64,
 }
 
-impl Kin {
+impl<'l> Kin<'l> {
     const BUCKET: u8 = 0;
     const COUNT: u8 = 1;
     const OTHER: u8 = 2;
 
-    pub fn of(labels: &Labels) -> Kin {
+    pub fn of(labels: &'l Labels) -> Kin<'l> {
         let name = labels.name();
-        let le = labels.get("le").and_then(|le| if le == "+Inf" { Some(f64::INFINITY) } else { le.parse().ok() });
-        let (family, rank, bound) = match (name.strip_suffix("_bucket"), le, name.strip_suffix("_count")) {
-            (Some(family), Some(le), _) => {
-                let bits = le.to_bits() as i64;
-                (family, Kin::BUCKET, bits ^ ((bits >> 63) as u64 >> 1) as i64)
-            }
-            (_, _, Some(family)) => (family, Kin::COUNT, 0),
-            _ => (name, Kin::OTHER, 0),
+        let bucket = name.strip_suffix("_bucket").and_then(|family| Some((family, bound(labels.get("le")?)?)));
+        let (family, rank, bound) = match (bucket, name.strip_suffix("_count")) {
+            (Some((family, bound)), _) => (family, Kin::BUCKET, bound),
+            (None, Some(family)) => (family, Kin::COUNT, 0),
+            (None, None) => (name, Kin::OTHER, 0),
         };
-        Kin { family: family.into(), rest: labels.without(&[NAME, "le"]), rank, bound }
+        Kin { family, labels, rank, bound }
+    }
+
+    /// Labels that all series of a histogram have in common.
+    fn rest(&self) -> impl Iterator<Item = &'l (Arc<str>, Arc<str>)> {
+        self.labels.pairs().iter().filter(|(name, _)| !matches!(&**name, NAME | "le"))
+    }
+
+    fn cmp_rest(&self, other: &Kin<'_>) -> Ordering {
+        // Texts of one index are kept once: most pairs that are equal are the same.
+        let same = |a: &Arc<str>, b: &Arc<str>| if Arc::ptr_eq(a, b) { Ordering::Equal } else { a.cmp(b) };
+        let (mut mine, mut theirs) = (self.rest(), other.rest());
+        loop {
+            match (mine.next(), theirs.next()) {
+                (None, None) => return Ordering::Equal,
+                (None, Some(_)) => return Ordering::Less,
+                (Some(_), None) => return Ordering::Greater,
+                (Some(a), Some(b)) => match same(&a.0, &b.0).then_with(|| same(&a.1, &b.1)) {
+                    Ordering::Equal => {}
+                    unequal => return unequal,
+                },
+            }
+        }
+    }
+
+    /// The same for all places where a series is stored: the order of columns, and of a scan.
+    pub fn cmp(&self, other: &Kin<'_>) -> Ordering {
+        let place = |kin: &Kin<'_>| (kin.rank, kin.bound);
+        let rest = || self.cmp_rest(other).then_with(|| place(self).cmp(&place(other)));
+        self.family.cmp(other.family).then_with(rest).then_with(|| self.labels.cmp(other.labels))
     }
 
     /// Is this the next series of the histogram of `before`?
-    fn follows(&self, before: &Kin) -> bool {
+    fn follows(&self, before: &Kin<'_>) -> bool {
         before.rank == Kin::BUCKET
             && self.rank != Kin::OTHER
-            && (&self.family, &self.rest) == (&before.family, &before.rest)
+            && self.family == before.family
+            && self.cmp_rest(before).is_eq()
     }
+}
+
+/// A bucket's upper bound.
+fn bound(le: &str) -> Option<i64> {
+    let le = if le == "+Inf" { f64::INFINITY } else { le.parse().ok()? };
+    let bits = le.to_bits() as i64;
+    Some(bits ^ ((bits >> 63) as u64 >> 1) as i64)
 }
 
 #[cfg(test)]
@@ -328,11 +361,12 @@ mod tests {
                 let places: Vec<Place> = directory.find(id, 0, i64::MAX).collect();
                 assert_eq!(places.len(), 1);
                 let mut got = Vec::new();
-                reader.read(&directory, &body, places[0], (0, i64::MAX), &mut got).unwrap();
-                assert_eq!(got, wanted, "series {id}");
-                got.clear();
-                reader.read(&directory, &body, places[0], (2_400_000, 2_430_000), &mut got).unwrap();
-                assert_eq!(got.iter().map(|p| p.0).collect::<Vec<_>>(), [2_400_000, 2_415_000, 2_430_000]);
+                let times = directory.times(&body, places[0].group).unwrap();
+                reader.read(&directory, &body, places[0], 0..times.len(), &mut got).unwrap();
+                let points: Vec<Point> = times.into_iter().zip(got.iter().map(|v| v.to_bits())).collect();
+                assert_eq!(points, wanted, "series {id}");
+                reader.read(&directory, &body, places[0], 10..13, &mut got).unwrap();
+                assert_eq!(got[wanted.len()..], got[10..13]);
             }
         }
         assert_eq!(directory.find(3, 0, i64::MAX).count(), 0);
@@ -356,7 +390,8 @@ mod tests {
         for cut in 0..body.len() {
             for id in [1, 2, 4, 5, 7, 9] {
                 for place in directory.find(id, 0, i64::MAX) {
-                    let _ = Reader::default().read(&directory, &body[..cut], place, (0, i64::MAX), &mut Vec::new());
+                    let _ = directory.times(&body[..cut], place.group);
+                    let _ = Reader::default().read(&directory, &body[..cut], place, 0..1, &mut Vec::new());
                 }
             }
         }

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use futures_util::TryStreamExt;
 use sqlx::Row;
 
 use super::Inner;
 use super::batch::Point;
-use super::compact::{Loaded, ascending};
 use super::index::Index;
-use super::page::{Directory, Place, Reader};
-use crate::domain::clock::Timestamp;
-use crate::domain::metric::{Labels, Matcher, ReadError, Sample, Series, SeriesScan};
+use super::page::{Directory, Kin, Place};
+use super::splice::{Loaded, Splicer};
+use crate::domain::metric::{ColumnReader, Columns, Labels, Matcher, ReadError, SeriesScan};
 use crate::store::StoreError;
 use crate::store::state::Result;
 
@@ -75,82 +75,81 @@ impl Sight {
         self.page_samples < INLINE_SAMPLES_MAX
     }
 
-    /// The series one by one; `loaded` are the pages in the order of `pages`.
-    pub fn scan(self, loaded: Vec<Loaded>, range: (i64, i64), limit: usize) -> Scan {
-        let readers = loaded.iter().map(|_| Reader::default()).collect();
-        let pages = self.pages.iter().map(|p| p.id).collect();
+    /// The series by number; `loaded` are the pages in the order of `pages`.
+    pub fn scan(mut self, loaded: Vec<Loaded>, range: (i64, i64), limit: usize) -> Scan {
+        // Equal whatever page a series is in, and the order of the columns in each.
+        self.series.sort_by(|a, b| Kin::of(&a.labels).cmp(&Kin::of(&b.labels)));
         let bound = self.head_samples + self.page_samples as usize;
-        let series = self.series.into_iter();
-        Scan { series, bound, pages, loaded, readers, range, limit, left: limit, points: Vec::new() }
+        let pages = self.pages.iter().map(|p| p.id).collect();
+        Scan { series: self.series, bound, pages, loaded, range, limit, read: AtomicUsize::new(0) }
     }
 }
 
 /// See [`Sight::scan`].
 pub(super) struct Scan {
-    series: std::vec::IntoIter<Wanted>,
+    series: Vec<Wanted>,
     bound: usize,
     pages: Vec<i64>,
     loaded: Vec<Loaded>,
-    readers: Vec<Reader>,
     range: (i64, i64),
     limit: usize,
-    left: usize,
-    points: Vec<Point>,
+    /// Samples, by all readers.
+    read: AtomicUsize,
 }
 
 impl SeriesScan for Scan {
-    fn next_into(&mut self, samples: &mut Vec<Sample>) -> std::result::Result<Option<Labels>, ReadError> {
-        for mut wanted in self.series.by_ref() {
-            self.points.clear();
-            for (page, place) in wanted.places {
-                let (directory, body) = &self.loaded[page];
-                self.readers[page]
-                    .read(directory, body, place, self.range, &mut self.points)
-                    .map_err(|e| ReadError::Storage(format!("page {}: {e}", self.pages[page])))?;
-            }
-            self.points.append(&mut wanted.head);
-            ascending(&mut self.points);
-            let many = self.points.len();
-            self.left = self.left.checked_sub(many).ok_or(ReadError::TooManySamples { limit: self.limit })?;
-            if many > 0 {
-                samples.clear();
-                samples.extend(
-                    self.points.iter().map(|&(t, v)| Sample { t: Timestamp::from_ms(t), v: f64::from_bits(v) }),
-                );
-                return Ok(Some(wanted.labels));
-            }
-        }
-        Ok(None)
+    fn count(&self) -> usize {
+        self.series.len()
     }
-
+    fn labels(&self, nth: usize) -> &Labels {
+        &self.series[nth].labels
+    }
+    fn reader(&self) -> Box<dyn ColumnReader + '_> {
+        Box::new(ScanReader { scan: self, splicer: Splicer::new(&self.loaded, self.range) })
+    }
     fn samples_at_most(&self) -> usize {
         self.bound
     }
 }
 
-impl Scan {
-    /// All of them, sorted by labels.
-    pub fn collect(mut self) -> std::result::Result<Vec<Series>, ReadError> {
-        let mut found = Vec::with_capacity(self.series.len());
-        let mut samples = Vec::new();
-        while let Some(labels) = self.next_into(&mut samples)? {
-            found.push(Series { labels, samples: samples.clone() });
+struct ScanReader<'s> {
+    scan: &'s Scan,
+    splicer: Splicer<'s>,
+}
+
+impl ColumnReader for ScanReader<'_> {
+    fn read(&mut self, nth: usize, columns: &mut Columns) -> std::result::Result<(), ReadError> {
+        let (scan, wanted) = (self.scan, &self.scan.series[nth]);
+        self.splicer
+            .read(&wanted.places, &wanted.head, columns)
+            .map_err(|(page, e)| ReadError::Storage(format!("page {}: {e}", scan.pages[page])))?;
+        let many = columns.values.len();
+        if scan.read.fetch_add(many, Relaxed) + many > scan.limit {
+            return Err(ReadError::TooManySamples { limit: scan.limit });
         }
-        found.sort_by(|a, b| a.labels.cmp(&b.labels));
-        Ok(found)
+        Ok(())
     }
 }
 
-/// The bodies of pages, by number; `None` when one of them is gone.
+/// The bodies of pages, by number, from memory where they are still there; `None` when one of them is gone.
 pub(super) async fn bodies(
     inner: &Inner,
     wanted: BTreeMap<i64, Arc<Directory>>,
 ) -> Result<Option<BTreeMap<i64, Loaded>>> {
     let mut found = BTreeMap::new();
-    if wanted.is_empty() {
+    let mut ids: Vec<i64> = Vec::new();
+    {
+        let mut warm = inner.warm();
+        for (id, directory) in &wanted {
+            match warm.get(*id) {
+                Some(body) => _ = found.insert(*id, (directory.clone(), body)),
+                None => ids.push(*id),
+            }
+        }
+    }
+    if ids.is_empty() {
         return Ok(Some(found));
     }
-    let ids: Vec<i64> = wanted.keys().copied().collect();
     let mut reader = inner.db.reader().await?;
     let mut rows =
         sqlx::query("SELECT id, crc, body FROM page WHERE id IN (SELECT value FROM json_each(?1)) ORDER BY id")
@@ -163,7 +162,7 @@ pub(super) async fn bodies(
             return Err(StoreError::corrupt(format!("page {id} of samples does not match its checksum")));
         }
         if let Some(directory) = wanted.get(&id) {
-            found.insert(id, (directory.clone(), body));
+            found.insert(id, (directory.clone(), Arc::new(body)));
         }
     }
     Ok((found.len() == wanted.len()).then_some(found))

@@ -21,8 +21,8 @@ use crate::store::state::Result;
 const HEAD_KEEPS: Duration = Duration::from_secs(3600);
 /// Sealing waits until the oldest batch is this old, so that pages are worth their directory.
 const HEAD_AGE_MAX: Duration = Duration::from_secs(2 * 3600);
-/// And no longer than this many samples in the head: 16 bytes each, so 16 MB.
-const HEAD_SAMPLES_MAX: u64 = 1_000_000;
+/// And no longer than this many samples in the head: 16 bytes each, so 8 MB.
+const HEAD_SAMPLES_MAX: u64 = 500_000;
 /// A page belongs to one window of this length, aligned to the epoch. Measured on a day of a web shop's series: six
 /// hours at 15 s pack smallest (0.72 bytes a value; 0.76 for two hours, 0.73 for a day) and unpack fastest.
 pub(super) const WINDOW_MS: i64 = 6 * 3_600_000;
@@ -49,6 +49,7 @@ impl Samples {
     pub async fn maintain(&self, now: Timestamp, keep_from: Timestamp) -> Result<()> {
         self.writable()?;
         let Ok(_one_at_a_time) = self.inner.upkeep.try_lock() else { return Ok(()) };
+        self.inner.warm().cool();
         self.seal(now).await?;
         self.compact(now).await?;
         self.drop_before(keep_from).await?;
@@ -152,8 +153,10 @@ impl Samples {
                 },
                 move |()| {
                     let mut index = inner.write();
+                    let mut warm = inner.warm();
                     ids.iter().for_each(|id| {
                         index.pages.remove(id);
+                        warm.remove(*id);
                     });
                 },
             )
@@ -196,7 +199,10 @@ impl Samples {
         old.truncate(SLICE_PAGES);
         let ids: Vec<i64> = old.into_iter().map(|(_, id)| id).collect();
         let many = ids.len();
-        self.remove_pages(ids).await?;
+        if many > 0 {
+            self.remove_pages(ids).await?;
+            self.inner.write().changes.note(i64::MIN);
+        }
         Ok(many)
     }
 

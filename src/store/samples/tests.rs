@@ -323,7 +323,7 @@ async fn a_compaction_that_died_half_way_is_mended_by_the_next() {
     let bodies = read::bodies(&store.samples.inner, directories).await.unwrap().unwrap();
     let copies: Vec<seal::NewPage> = {
         let index = store.samples.inner.read();
-        old.iter().map(|id| seal::NewPage { page: index.pages[id].clone(), body: bodies[id].1.clone() }).collect()
+        old.iter().map(|id| seal::NewPage { page: index.pages[id].clone(), body: bodies[id].1.to_vec() }).collect()
     };
     store.samples.compact(bench.clock.now()).await.unwrap();
     store.samples.add_pages(copies).await.unwrap();

@@ -27,7 +27,7 @@ use crate::alerts::rulefile::RuleGroup;
 use crate::domain::alert::Alert;
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::metric::{Metadata, SeriesReader};
-use crate::promql::{Notes, Options, QueryError};
+use crate::promql::{Cache, Notes, Options, QueryError};
 use crate::store::Samples;
 
 use json::text;
@@ -42,6 +42,10 @@ pub trait Backend: Clone + Send + Sync + 'static {
     }
     fn options(&self) -> Options {
         Options::default()
+    }
+    /// Results of range queries, if they are to be kept.
+    fn cache(&self) -> Cache {
+        Cache::default()
     }
     /// What the configuration says.
     fn facts(&self) -> Arc<Facts> {

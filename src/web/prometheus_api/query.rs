@@ -46,7 +46,12 @@ pub(super) async fn range<B: Backend>(State(backend): State<B>, RawQuery(query):
     let mut options = params.options(backend.options())?;
     options.points_max = options.points_max.min(POINTS_MAX);
     let expr = params.expr()?;
-    let mut answer = promql::answer_range(&*backend.reader(), &expr, start, end, step, &options).await?;
+    let reader = backend.reader();
+    // As in VictoriaMetrics; Prometheus ignores it.
+    let mut answer = match params.get("nocache") {
+        Some("1") => promql::answer_range(&*reader, &expr, start, end, step, &options).await?,
+        _ => backend.cache().range(&*reader, &expr, start, end, step, &options).await?,
+    };
     truncate(&mut answer.value, limit, &mut answer.notes);
     let stats = stats(&params, started, answer.samples);
     Ok(success(&format!("{{{}{stats}}}", json::range(&answer.value)), &answer.notes))
