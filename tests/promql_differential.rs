@@ -7,16 +7,18 @@
 //! after a gap), which of several NaN `topk` keeps, and the name that `atan2` forgot to drop.
 //! `tests/promql_conformance.rs` covers all of them with Prometheus 3's own scripts.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use hypercare::domain::clock::Timestamp;
 use hypercare::domain::metric::{Labels, NAME, Sample, Series};
 use hypercare::net::{Client, Request};
 use hypercare::promql::{self, MemoryReader, Options, number};
+use support::prometheus::{Prometheus, create_blocks};
 
 const TOLERANCE: f64 = 1e-9;
 /// 2026-11-22T00:00:00Z.
@@ -246,51 +248,11 @@ fn queries() -> Vec<String> {
     all
 }
 
-/// A Prometheus of our own; ended when the test ends, however it ends.
-struct Prometheus {
-    child: Child,
-    url: String,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-const SETUP: &str = "this test compares with a real Prometheus: run tests/setup.sh, which installs Debian's";
-
 async fn start(dir: &Path, all: &[Series]) -> Prometheus {
-    let (metrics, tsdb, config) = (dir.join("metrics.om"), dir.join("tsdb"), dir.join("prometheus.yml"));
+    let metrics = dir.join("metrics.om");
     std::fs::write(&metrics, open_metrics(all)).unwrap();
-    std::fs::write(&config, "global: {}\n").unwrap();
-    let made = Command::new("promtool")
-        .args(["tsdb", "create-blocks-from", "openmetrics"])
-        .args([&metrics, &tsdb])
-        .output()
-        .unwrap_or_else(|e| panic!("promtool: {e}; {SETUP}"));
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let child = Command::new("prometheus")
-        .arg(format!("--config.file={}", config.display()))
-        .arg(format!("--storage.tsdb.path={}", tsdb.display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .arg("--storage.tsdb.retention.time=100y")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|e| panic!("prometheus: {e}; {SETUP}"));
-    let prometheus = Prometheus { child, url: format!("http://127.0.0.1:{port}") };
-    for _ in 0..300 {
-        let ready = Request::get(format!("{}/-/ready", prometheus.url).parse().unwrap());
-        if Client::new().send(ready).await.is_ok_and(|r| r.status == 200) {
-            return prometheus;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("prometheus did not get ready within 30 s");
+    create_blocks(dir, &metrics);
+    Prometheus::start(dir, "global: {}\n").await
 }
 
 /// Labels and points of `query_range`, or the error's text.

@@ -1,12 +1,13 @@
 //! Samples from outside, beside the real thing: a Prometheus sends by remote write, and what it holds is what we stored;
 //! promtool and `hypercare import` read the same file, and hold the same.
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,42 +17,7 @@ use hypercare::net::{Client, Request};
 use hypercare::promql::number;
 use hypercare::store::{Role, Store};
 use hypercare::web::{self, App, Open, Parts};
-
-const SETUP: &str = "this test needs a real Prometheus: run tests/setup.sh, which installs Debian's";
-
-struct Prometheus {
-    child: Child,
-    url: String,
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-async fn prometheus(dir: &Path, config: &str) -> Prometheus {
-    let file = dir.join("prometheus.yml");
-    std::fs::write(&file, config).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let child = Command::new("prometheus")
-        .arg(format!("--config.file={}", file.display()))
-        .arg(format!("--storage.tsdb.path={}", dir.join("tsdb").display()))
-        .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-        .arg("--storage.tsdb.retention.time=100y")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|e| panic!("prometheus: {e}; {SETUP}"));
-    let prometheus = Prometheus { child, url: format!("http://127.0.0.1:{port}") };
-    until("prometheus is ready", async || {
-        let ready = Request::get(format!("{}/-/ready", prometheus.url).parse().unwrap());
-        Client::new().send(ready).await.is_ok_and(|r| r.status == 200)
-    })
-    .await;
-    prometheus
-}
+use support::prometheus::{Prometheus, create_blocks};
 
 /// Looks again and again, for half a minute.
 async fn until(what: &str, mut look: impl AsyncFnMut() -> bool) {
@@ -170,7 +136,7 @@ async fn what_a_prometheus_sends_is_stored_as_it_holds_it() {
          remote_write:\n  - url: http://{addr}/api/v1/write\n    queue_config: {{batch_send_deadline: 500ms}}\n\
          \x20   metadata_config: {{send_interval: 1s}}\n"
     );
-    let prometheus = prometheus(dir.path(), &config).await;
+    let prometheus = Prometheus::start(dir.path(), &config).await;
     let of = |job: &str| Matcher::equal("job", job);
     until("samples arrive", async || ours(&store, of("we")).await.0.values().any(|s| s.len() >= 4)).await;
     target.stop();
@@ -219,12 +185,7 @@ async fn an_import_holds_what_promtool_makes_of_the_same_file() {
     let file = dir.path().join("history.om");
     std::fs::write(&file, history()).unwrap();
     std::fs::write(dir.path().join("hypercare.toml"), "[store]\npath = \"data\"\n").unwrap();
-    let made = Command::new("promtool")
-        .args(["tsdb", "create-blocks-from", "openmetrics"])
-        .args([&file, &dir.path().join("tsdb")])
-        .output()
-        .unwrap_or_else(|e| panic!("promtool: {e}; {SETUP}"));
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    create_blocks(dir.path(), &file);
     let imported = Command::new(env!("CARGO_BIN_EXE_hypercare"))
         .args(["import", "history.om", "--format", "json"])
         .current_dir(dir.path())
@@ -234,7 +195,7 @@ async fn an_import_holds_what_promtool_makes_of_the_same_file() {
     let sum: serde_json::Value = serde_json::from_slice(&imported.stdout).unwrap();
     assert_eq!(sum["sum"]["stored"], sum["sum"]["samples"], "{sum}");
 
-    let prometheus = prometheus(dir.path(), "global: {}\n").await;
+    let prometheus = Prometheus::start(dir.path(), "global: {}\n").await;
     let store = Store::open(&dir.path().join("data"), Role::Client, SystemClock::shared()).await.unwrap();
     for name in ["h_total", "odd"] {
         let theirs = theirs(&prometheus, name, 20_000, 1_700_010_000).await;
