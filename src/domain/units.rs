@@ -22,7 +22,8 @@ impl Span {
     }
 }
 
-const UNITS: [(&str, u64); 7] = [
+/// Units of Prometheus durations from the largest down, in milliseconds.
+pub const DURATION_UNITS: [(&str, u64); 7] = [
     ("y", 365 * 86_400_000),
     ("w", 7 * 86_400_000),
     ("d", 86_400_000),
@@ -32,32 +33,44 @@ const UNITS: [(&str, u64); 7] = [
     ("ms", 1),
 ];
 
+/// Why a text is no duration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoDuration {
+    Empty,
+    Malformed,
+    TooLong,
+}
+
+/// A Prometheus duration in milliseconds, `max_ms` at most: each unit at most once, larger before smaller.
+pub fn duration_ms(text: &str, max_ms: u64) -> Result<u64, NoDuration> {
+    let (mut rest, mut next, mut total) = (text, 0, 0u64);
+    if text.is_empty() {
+        return Err(NoDuration::Empty);
+    }
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let letters = rest[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();
+        let (count, unit) = (&rest[..digits], &rest[digits..digits + letters]);
+        let units = &DURATION_UNITS[next..];
+        let at = units.iter().position(|(u, _)| *u == unit).ok_or(NoDuration::Malformed)? + next;
+        let count: u64 = count.parse().map_err(|_| NoDuration::Malformed)?;
+        let part = count.checked_mul(DURATION_UNITS[at].1).and_then(|ms| total.checked_add(ms));
+        total = part.filter(|ms| *ms <= max_ms).ok_or(NoDuration::TooLong)?;
+        (rest, next) = (&rest[digits + letters..], at + 1);
+    }
+    Ok(total)
+}
+
 impl std::str::FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Span, String> {
-        let complain = || format!("`{text}` is not a duration; write for example 500ms, 15s, 10m, 1h30m, 24h or 7d");
         if text == "0" {
             return Ok(Span(Duration::ZERO));
         }
-        let mut rest = text.trim();
-        let mut total: u64 = 0;
-        let mut next_unit = 0;
-        if rest.is_empty() {
-            return Err(complain());
-        }
-        while !rest.is_empty() {
-            let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(complain)?;
-            let n: u64 = rest[..digits].parse().map_err(|_| complain())?;
-            rest = &rest[digits..];
-            let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-            let unit = &rest[..letters];
-            let at = UNITS[next_unit..].iter().position(|(u, _)| *u == unit).ok_or_else(complain)? + next_unit;
-            total = n.checked_mul(UNITS[at].1).and_then(|ms| total.checked_add(ms)).ok_or_else(complain)?;
-            next_unit = at + 1;
-            rest = &rest[letters..];
-        }
-        Ok(Span(Duration::from_millis(total)))
+        duration_ms(text.trim(), u64::MAX)
+            .map(Span::millis)
+            .map_err(|_| format!("`{text}` is not a duration; write for example 500ms, 15s, 10m, 1h30m, 24h or 7d"))
     }
 }
 
@@ -68,7 +81,7 @@ impl fmt::Display for Span {
         if ms == 0 {
             return f.write_str("0s");
         }
-        for (unit, size) in &UNITS[2..] {
+        for (unit, size) in &DURATION_UNITS[2..] {
             if ms >= *size {
                 write!(f, "{}{unit}", ms / size)?;
                 ms %= size;

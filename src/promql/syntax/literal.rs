@@ -1,6 +1,7 @@
 //! Numbers, durations and strings as Go and Prometheus read and write them.
 
 use super::ast::Text;
+use crate::domain::units::{self, DURATION_UNITS, NoDuration};
 
 /// As `strconv.ParseInt(_, 0, _)`, else `ParseFloat`: hexadecimal, octal by a leading zero, underscores between digits.
 pub(super) fn number(text: &str) -> Option<f64> {
@@ -20,36 +21,17 @@ pub(super) fn number(text: &str) -> Option<f64> {
     digits.parse().ok()
 }
 
-/// Units from the largest down, in milliseconds.
-const UNITS: &[(&str, u64)] = &[
-    ("y", 365 * 86_400_000),
-    ("w", 7 * 86_400_000),
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1000),
-    ("ms", 1),
-];
+/// Prometheus counts nanoseconds in 63 bits.
+const DURATION_MS_MAX: u64 = i64::MAX as u64 / 1_000_000;
 
-/// `1h30m` in seconds: each unit at most once, larger before smaller.
+/// `1h30m` in seconds.
 pub(in crate::promql) fn duration(text: &str) -> Result<f64, String> {
-    let refused = || format!("not a valid duration string: {text:?}");
-    let (mut rest, mut next, mut total) = (text, 0, 0u64);
-    if text.is_empty() {
-        return Err("empty duration string".into());
+    match units::duration_ms(text, DURATION_MS_MAX) {
+        Ok(ms) => Ok(ms as f64 / 1000.0),
+        Err(NoDuration::Empty) => Err("empty duration string".into()),
+        Err(NoDuration::Malformed) => Err(format!("not a valid duration string: {text:?}")),
+        Err(NoDuration::TooLong) => Err("duration out of range".into()),
     }
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let letters = rest[digits..].bytes().take_while(u8::is_ascii_alphabetic).count();
-        let (count, unit) = (&rest[..digits], &rest[digits..digits + letters]);
-        let at = UNITS[next..].iter().position(|(u, _)| *u == unit).ok_or_else(refused)? + next;
-        let count: u64 = count.parse().map_err(|_| refused())?;
-        let part = count.checked_mul(UNITS[at].1).and_then(|ms| total.checked_add(ms));
-        // Prometheus counts nanoseconds in 63 bits.
-        total = part.filter(|ms| *ms <= i64::MAX as u64 / 1_000_000).ok_or("duration out of range")?;
-        (rest, next) = (&rest[digits + letters..], at + 1);
-    }
-    Ok(total as f64 / 1000.0)
 }
 
 /// As Prometheus writes a duration: `1h30m`; years, weeks and days only when nothing is left over.
@@ -59,7 +41,7 @@ pub(in crate::promql) fn duration_text(seconds: f64) -> String {
         return "0s".into();
     }
     let mut text = String::from(if seconds < 0.0 { "-" } else { "" });
-    for (unit, size) in UNITS {
+    for (unit, size) in &DURATION_UNITS {
         let exact_only = matches!(*unit, "y" | "w" | "d");
         let count = ms / size;
         if count > 0 && (!exact_only || ms.is_multiple_of(*size)) {
@@ -148,8 +130,12 @@ mod tests {
         for (text, seconds) in [("1h30m", 5400.0), ("250ms", 0.25), ("1w2d", 777_600.0), ("0s", 0.0)] {
             assert_eq!(duration(text), Ok(seconds), "{text}");
         }
-        for text in ["30m1h", "1.5h", "5", "1m1m", "9999999999y"] {
-            assert!(duration(text).is_err(), "{text}");
+        for text in ["30m1h", "1.5h", "5", "1m1m", " 5m", "99999999999999999999s"] {
+            assert_eq!(duration(text), Err(format!("not a valid duration string: {text:?}")));
+        }
+        assert_eq!(duration(""), Err("empty duration string".into()));
+        for text in ["9999999999y", "9223372036855s", "9999999999y1"] {
+            assert_eq!(duration(text), Err("duration out of range".into()), "{text}");
         }
         for (seconds, text) in [(5400.0, "1h30m"), (86_400.0, "1d"), (90_000.0, "25h"), (0.25, "250ms"), (0.0, "0s")] {
             assert_eq!(duration_text(seconds), text);
