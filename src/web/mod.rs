@@ -107,6 +107,22 @@ pub struct Parts {
     pub facts: prometheus_api::Facts,
 }
 
+impl Parts {
+    /// No services, no forms, no open doors, not ready yet, and no links but to pages of its own.
+    pub fn bare(store: Store, listen: SocketAddr) -> Parts {
+        Parts {
+            store,
+            services: BTreeMap::new(),
+            ready: Arc::default(),
+            external_url: String::new(),
+            listen,
+            forms: BTreeMap::new(),
+            open: Open::default(),
+            facts: Default::default(),
+        }
+    }
+}
+
 /// What the report of a launch depends on besides the database, as of an instant.
 pub type ReportInputs = Arc<dyn Fn(&Launch, Timestamp) -> report::Inputs + Send + Sync>;
 

@@ -40,14 +40,12 @@ async fn server() -> Server {
         })
     });
     let app = App::new(Parts {
-        store: store.clone(),
         services: BTreeMap::from([("shop".to_string(), ServiceConfig::default())]),
         ready: ready.clone(),
         external_url: format!("http://{addr}"),
-        listen: addr,
         forms: BTreeMap::from([("contact".to_string(), echo)]),
         open: Open { remote_write: true, otlp: true },
-        facts: Default::default(),
+        ..Parts::bare(store.clone(), addr)
     });
     let served = tokio::spawn(serve(listener, app, stop.clone().cancelled_owned()));
     Server { _dir: dir, clock, store, ready, addr, stop, served }
@@ -236,16 +234,7 @@ async fn strangers_and_writers_are_refused() {
     let missing = server.get("/nothing").await;
     assert!(missing.status == 404 && missing.head.contains("application/problem+json"));
     let public: TcpListener = TcpListener::bind("0.0.0.0:0").await.unwrap();
-    let app = App::new(Parts {
-        store: server.store.clone(),
-        services: BTreeMap::new(),
-        ready: server.ready.clone(),
-        external_url: String::new(),
-        listen: public.local_addr().unwrap(),
-        forms: BTreeMap::new(),
-        open: Open::default(),
-        facts: Default::default(),
-    });
+    let app = App::new(Parts::bare(server.store.clone(), public.local_addr().unwrap()));
     let refused = serve(public, app, std::future::pending()).await.unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
 }

@@ -1,9 +1,7 @@
 //! Both doors over a real socket with a real store behind them.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::*;
 use crate::domain::clock::{ManualClock, Timestamp};
@@ -28,16 +26,7 @@ async fn server(open: Open) -> Server {
     let store = Store::open(dir.path(), Role::Daemon, clock).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let app = App::new(Parts {
-        store: store.clone(),
-        services: BTreeMap::new(),
-        ready: Arc::default(),
-        external_url: String::new(),
-        listen: addr,
-        forms: BTreeMap::new(),
-        open,
-        facts: Default::default(),
-    });
+    let app = App::new(Parts { open, ..Parts::bare(store.clone(), addr) });
     tokio::spawn(serve(listener, app, std::future::pending()));
     Server { _dir: dir, store, addr }
 }
