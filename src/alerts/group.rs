@@ -209,24 +209,7 @@ mod tests {
     }
 
     fn group(opened: i64) -> NotifGroup {
-        NotifGroup {
-            key: "0/x".into(),
-            service: "shop".into(),
-            labels: Labels::empty(),
-            channels: vec!["mail".into()],
-            failover: None,
-            episode: "e".into(),
-            number: 1,
-            told: BTreeMap::new(),
-            told_severity: None,
-            opened_at: at(opened),
-            closed_at: None,
-            last_sent: None,
-            next_flush: None,
-            acked_until: None,
-            acked_by: None,
-            seq: 0,
-        }
+        NotifGroup { channels: vec!["mail".into()], ..NotifGroup::opened("0/x", "shop", "e", 1, at(opened)) }
     }
 
     /// One evaluation and, when due, one flush: the reason, if it spoke.

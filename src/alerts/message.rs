@@ -334,22 +334,10 @@ mod tests {
 
     fn group() -> NotifGroup {
         NotifGroup {
-            key: "0/x".into(),
-            service: "checkout".into(),
             labels: Labels::new([("alertname", "Http5xxHigh"), ("service", "checkout")]),
-            channels: vec![],
-            failover: None,
-            episode: "e-1".into(),
-            number: 214,
-            told: BTreeMap::new(),
             told_severity: Some(AlertSeverity::Critical),
-            opened_at: at(840),
-            closed_at: None,
-            last_sent: None,
-            next_flush: None,
-            acked_until: None,
-            acked_by: None,
             seq: 1,
+            ..NotifGroup::opened("0/x", "checkout", "e-1", 214, at(840))
         }
     }
 

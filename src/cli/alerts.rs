@@ -203,27 +203,9 @@ fn find<'a>(open: &[&'a NotifGroup], wanted: &str) -> Result<&'a NotifGroup, Fai
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::metric::Labels;
 
     fn group(number: i64, episode: &str) -> NotifGroup {
-        NotifGroup {
-            key: format!("0/{number}"),
-            service: "shop".into(),
-            labels: Labels::empty(),
-            channels: Vec::new(),
-            failover: None,
-            episode: episode.into(),
-            number,
-            told: BTreeMap::new(),
-            told_severity: None,
-            opened_at: Timestamp::from_ms(0),
-            closed_at: None,
-            last_sent: None,
-            next_flush: None,
-            acked_until: None,
-            acked_by: None,
-            seq: 0,
-        }
+        NotifGroup::opened(&format!("0/{number}"), "shop", episode, number, Timestamp::from_ms(0))
     }
 
     #[test]

@@ -149,6 +149,30 @@ pub struct NotifGroup {
     pub seq: i64,
 }
 
+impl NotifGroup {
+    /// An episode that begins: nobody was told of anything yet.
+    pub fn opened(key: &str, service: &str, episode: &str, number: i64, opened_at: Timestamp) -> NotifGroup {
+        NotifGroup {
+            key: key.into(),
+            service: service.into(),
+            labels: Labels::empty(),
+            channels: Vec::new(),
+            failover: None,
+            episode: episode.into(),
+            number,
+            told: BTreeMap::new(),
+            told_severity: None,
+            opened_at,
+            closed_at: None,
+            last_sent: None,
+            next_flush: None,
+            acked_until: None,
+            acked_by: None,
+            seq: 0,
+        }
+    }
+}
+
 /// Why a group speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

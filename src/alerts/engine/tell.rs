@@ -138,26 +138,17 @@ impl Engine {
         // From the first member's firing, so that its own flash is still within the episode.
         let fired =
             members.iter().filter(|m| m.alert.state != AlertState::Resolved).filter_map(|m| m.alert.fired_at).min();
+        // After whatever the episode before has said, so that this one's first message is its root.
+        let opened_at = fired
+            .unwrap_or(now)
+            .max(old.and_then(|g| g.closed_at).map_or(Timestamp::MIN, |at| at.plus(Duration::from_millis(1))));
+        let service = members.first().map_or("", |m| &m.alert.service);
+        let number = self.store.state.next_episode_number().await?;
         Ok(NotifGroup {
-            key: key.into(),
-            service: members.first().map(|m| m.alert.service.clone()).unwrap_or_default(),
             labels: labels.clone(),
-            channels: Vec::new(),
-            failover: None,
-            episode: new_id(now),
-            number: self.store.state.next_episode_number().await?,
-            told: BTreeMap::new(),
-            told_severity: None,
-            // After whatever the episode before has said, so that this one's first message is its root.
-            opened_at: fired
-                .unwrap_or(now)
-                .max(old.and_then(|g| g.closed_at).map_or(Timestamp::MIN, |at| at.plus(Duration::from_millis(1)))),
-            closed_at: None,
             last_sent: old.and_then(|g| g.last_sent),
-            next_flush: None,
-            acked_until: None,
-            acked_by: None,
             seq: old.map_or(0, |g| g.seq),
+            ..NotifGroup::opened(key, service, &new_id(now), number, opened_at)
         })
     }
 

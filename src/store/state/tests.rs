@@ -317,22 +317,14 @@ fn alert() -> Alert {
 
 fn group() -> NotifGroup {
     NotifGroup {
-        key: "0/service=shop".into(),
-        service: "shop".into(),
         labels: Labels::new([("service", "shop")]),
         channels: vec!["mail".into()],
-        failover: None,
-        episode: "g1".into(),
-        number: 1,
         told: BTreeMap::from([("00ff".into(), AlertState::Firing)]),
         told_severity: Some(AlertSeverity::Critical),
-        opened_at: at(60),
-        closed_at: None,
         last_sent: Some(at(70)),
         next_flush: Some(at(130)),
-        acked_until: None,
-        acked_by: None,
         seq: 1,
+        ..NotifGroup::opened("0/service=shop", "shop", "g1", 1, at(60))
     }
 }
 
