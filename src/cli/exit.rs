@@ -87,7 +87,10 @@ fn one(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
     if let Some(store) = error.downcast_ref::<StoreError>() {
         return Some(match store {
             StoreError::Locked { .. } | StoreError::Busy => Exit::TryAgain,
-            StoreError::NewerSchema { .. } | StoreError::Corrupt { .. } | StoreError::DiskFull => Exit::Io,
+            StoreError::NewerSchema { .. }
+            | StoreError::Foreign { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::DiskFull => Exit::Io,
             StoreError::Database(_) | StoreError::Io { .. } => Exit::Io,
             StoreError::Refused(_) | StoreError::NotFound(_) => Exit::No,
             StoreError::Closed => Exit::Internal,

@@ -52,7 +52,11 @@ impl Ingest {
 /// A storage error is never evidence about the target: it is logged and counted, the batch is dropped.
 async fn save(store: &Store, batch: Batch) {
     let target = batch.target.clone();
+    let many = batch.samples.len() as u64;
     let appended = store.samples.append(batch.samples).await;
+    if appended.is_err() {
+        own::unstored(many);
+    }
     let metadata = if batch.metadata.is_empty() { Ok(()) } else { store.samples.record_metadata(batch.metadata).await };
     let gap = match batch.gap {
         Some(gap) => store.samples.record_gap(gap).await,

@@ -8,7 +8,7 @@
 //! | alerts | evaluates rules, flushes groups into the outbox |
 //! | dispatch | sends the outbox |
 //! | lifecycle | moves launches, runs gates, writes reports |
-//! | upkeep | seals samples, drops what retention allows |
+//! | upkeep | seals samples, drops what retention allows, replaces a damaged file |
 //! | liveness | says that the daemon lives |
 
 use std::collections::BTreeMap;
@@ -42,6 +42,8 @@ const TICK_MIN: Duration = Duration::from_millis(20);
 
 /// Samples are sealed and expired this often.
 const UPKEEP_EVERY: Duration = Duration::from_secs(60);
+/// A damaged file is replaced at most this often.
+const MEND_EVERY: Duration = Duration::from_secs(10);
 
 /// Tasks have this long to end by themselves at shutdown.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
@@ -74,6 +76,7 @@ pub async fn start(store: Store, setup: Arc<Setup>, shutdown: CancellationToken)
     let boot = uuid::Uuid::new_v4().to_string();
     liveness::record_downtime(&store, clock.now()).await?;
     store.state.release_leases().await?;
+    store.keep_reserve().await;
 
     let client = Client::new();
     let mut problems = Vec::new();
@@ -258,6 +261,9 @@ async fn ping(url: Secret, client: Client) {
 async fn upkeep(store: Store, setup: Arc<Setup>, shutdown: CancellationToken) {
     loop {
         let now = store.clock.now();
+        if let Err(error) = store.samples.renew().await {
+            tracing::error!(%error, "the damaged samples.db could not be replaced");
+        }
         match keep_from(&store, &setup).await {
             Ok(pinned) => {
                 let keep = now.minus(setup.retention.get()).min(pinned);
@@ -268,8 +274,17 @@ async fn upkeep(store: Store, setup: Arc<Setup>, shutdown: CancellationToken) {
             }
             Err(error) => tracing::error!(%error, "reading launches for upkeep failed"),
         }
-        if sleep_until(now.plus(UPKEEP_EVERY), &store.clock, &shutdown).await.is_err() {
+        // Damage is mended when it is met, but a disk that goes on damaging is not written to all day.
+        if sleep_until(now.plus(MEND_EVERY), &store.clock, &shutdown).await.is_err() {
             return;
+        }
+        tokio::select! {
+            stopped = sleep_until(now.plus(UPKEEP_EVERY), &store.clock, &shutdown) => {
+                if stopped.is_err() {
+                    return;
+                }
+            }
+            () = store.samples.damaged() => {}
         }
     }
 }

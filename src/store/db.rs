@@ -1,6 +1,7 @@
 //! One database file: how it is opened, with which pragmas and why, how its schema grows, and its readers.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -8,7 +9,10 @@ use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool};
 
+use tokio::sync::{Notify, RwLock, oneshot};
+
 use super::StoreError;
+use super::reserve::Reserve;
 use super::writer::{Writer, WriterStats};
 
 /// "HYPC": marks the file as ours, so that a foreign database is refused rather than migrated.
@@ -36,7 +40,10 @@ pub(super) struct Kind {
 pub(super) struct Db {
     pub(super) path: PathBuf,
     writer: Writer,
-    readers: SqlitePool,
+    readers: Arc<RwLock<SqlitePool>>,
+    reserve: Arc<Reserve>,
+    damage: Mutex<Option<String>>,
+    damage_found: Notify,
 }
 
 /// A connection of the reader pool: `query_only`.
@@ -48,26 +55,79 @@ impl Db {
     pub(super) async fn open<T>(
         dir: &Path,
         kind: &Kind,
+        reserve: Arc<Reserve>,
         prepare: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>>,
     ) -> Result<(Db, T), StoreError> {
         let path = dir.join(kind.file);
-        let opened = async {
-            let mut connection = connect(&path, kind).await?;
-            migrate(&mut connection, kind).await?;
-            let prepared = prepare(&mut connection).await?;
-            Ok((connection, prepared))
+        let (connection, prepared) = begin(&path, kind, prepare).await?;
+        let readers = Arc::new(RwLock::new(readers(&path)));
+        let writer = Writer::start(connection);
+        Ok((Db { path, writer, readers, reserve, damage: Mutex::default(), damage_found: Notify::new() }, prepared))
+    }
+
+    /// Moves the file to `aside` and begins a new one, which `prepare` fills. Reads end first, writes wait.
+    pub(super) async fn replace<T: Send + 'static>(
+        &self,
+        kind: &'static Kind,
+        aside: PathBuf,
+        prepare: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (path, pool) = (self.path.clone(), self.readers.clone());
+        let (answer, answered) = oneshot::channel();
+        let swap = move |old: SqliteConnection| -> BoxFuture<'static, Option<SqliteConnection>> {
+            Box::pin(async move {
+                let mut pool = pool.write().await;
+                pool.close().await;
+                // It is damaged: that it does not close cleanly is no news.
+                let _ = old.close().await;
+                let begun = match move_aside(&path, &aside) {
+                    Ok(()) => begin(&path, kind, prepare).await,
+                    Err(error) => Err(error),
+                };
+                let (connection, result) = match begun {
+                    Ok((connection, prepared)) => (Some(connection), Ok(prepared)),
+                    Err(error) => (None, Err(error)),
+                };
+                *pool = readers(&path);
+                drop(answer.send(result));
+                connection
+            })
         };
-        let (connection, prepared) = opened.await.map_err(|e: StoreError| e.in_file(&path))?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(READERS_MAX)
-            .min_connections(0)
-            .idle_timeout(READER_IDLE)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_lazy_with(
-                options(&path).pragma("query_only", "1").pragma("cache_size", "-512").disable_statement_logging(),
-            );
-        Ok((Db { path, writer: Writer::start(connection), readers }, prepared))
+        self.writer.replace(Box::new(swap)).await?;
+        let prepared = answered.await.unwrap_or(Err(StoreError::Closed))?;
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(prepared)
+    }
+
+    /// What was met of damage since the file was opened.
+    pub(super) fn damage(&self) -> Option<String> {
+        self.damage.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns once [`Db::damage`] has something to say.
+    pub(super) async fn damaged(&self) {
+        while self.damage().is_none() {
+            self.damage_found.notified().await;
+        }
+    }
+
+    /// Every error of this file comes by here: damage is remembered, a full disk gives up its reserve.
+    pub(super) fn noticed(&self, error: StoreError) -> StoreError {
+        match &error {
+            StoreError::Corrupt { detail, .. } => {
+                let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+                damage.get_or_insert_with(|| detail.clone());
+                self.damage_found.notify_one();
+            }
+            StoreError::DiskFull => self.reserve.spend(),
+            _ => {}
+        }
+        error.in_file(&self.path)
+    }
+
+    /// Is there room for what can be done without?
+    pub(super) fn has_room(&self) -> bool {
+        self.reserve.stands()
     }
 
     /// One transaction. Queued behind earlier writes; never cancelled by the caller's going away.
@@ -86,7 +146,7 @@ impl Db {
         F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send + 'static,
         A: FnOnce(&T) + Send + 'static,
     {
-        self.writer.write_then(work, after).await.map_err(|e| e.in_file(&self.path))
+        self.writer.write_then(work, after).await.map_err(|e| self.noticed(e))
     }
 
     /// As [`Writer::work_then`].
@@ -100,9 +160,9 @@ impl Db {
     }
 
     pub(super) async fn reader(&self) -> Result<Reader, StoreError> {
-        self.readers.acquire().await.map_err(|e| match e {
+        self.readers.read().await.acquire().await.map_err(|e| match e {
             sqlx::Error::PoolClosed => StoreError::Closed,
-            e => StoreError::from(e).in_file(&self.path),
+            e => self.noticed(StoreError::from(e)),
         })
     }
 
@@ -114,7 +174,7 @@ impl Db {
                 Ok(())
             })
         });
-        speak.await.map_err(|e| e.in_file(&self.path))
+        speak.await.map_err(|e| self.noticed(e))
     }
 
     /// Changes whenever anybody, this process or another, commits to the file.
@@ -141,13 +201,69 @@ impl Db {
 
     pub(super) async fn close(&self) {
         self.writer.stop().await;
-        self.readers.close().await;
+        self.readers.read().await.close().await;
     }
 
     #[cfg(test)]
     pub(super) fn writer(&self) -> &Writer {
         &self.writer
     }
+}
+
+/// Connects, brings the schema up to date, prepares.
+async fn begin<T>(
+    path: &Path,
+    kind: &Kind,
+    prepare: impl for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>>,
+) -> Result<(SqliteConnection, T), StoreError> {
+    let mut connection = connect(path, kind).await.map_err(|e| e.in_file(path))?;
+    let prepared = match migrate(&mut connection, kind).await {
+        Ok(()) => prepare(&mut connection).await,
+        Err(error) => Err(error),
+    };
+    match prepared {
+        Ok(prepared) => Ok((connection, prepared)),
+        Err(error) => {
+            // Now and not some time later: the caller may move the file.
+            let _ = connection.close().await;
+            Err(error.in_file(path))
+        }
+    }
+}
+
+fn readers(path: &Path) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(READERS_MAX)
+        .min_connections(0)
+        .idle_timeout(READER_IDLE)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_lazy_with(
+            options(path).pragma("query_only", "1").pragma("cache_size", "-512").disable_statement_logging(),
+        )
+}
+
+/// The file, its write-ahead log and the log's index.
+pub(super) fn with_logs(path: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|suffix| PathBuf::from(format!("{}{suffix}", path.display())))
+}
+
+/// Gives the file and its log another name; nobody in this process may have it open.
+pub(super) fn move_aside(path: &Path, aside: &Path) -> Result<(), StoreError> {
+    for (from, to) in with_logs(path).into_iter().zip(with_logs(aside)) {
+        match std::fs::rename(&from, to) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::Io { path: from.display().to_string(), source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A file that was set aside, to read from: no schema is brought up to date, nothing is made.
+pub(super) async fn open_existing(path: &Path) -> Result<SqliteConnection, StoreError> {
+    Ok(SqliteConnection::connect_with(&options(path).disable_statement_logging()).await?)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -209,7 +325,7 @@ async fn schema_version(connection: &mut SqliteConnection, kind: &Kind) -> Resul
     let tables: i64 = sqlx::query_scalar("SELECT count(*) FROM sqlite_schema").fetch_one(&mut *connection).await?;
     let known = kind.migrations.len() as i64;
     if (tables > 0 || found != 0) && owner != APPLICATION_ID {
-        return Err(StoreError::Corrupt { file: kind.file.into(), detail: "it is not a hypercare database".into() });
+        return Err(StoreError::Foreign { file: kind.file.into() });
     }
     if found > known || found < 0 {
         return Err(StoreError::NewerSchema { file: kind.file.into(), found, known });

@@ -5,6 +5,7 @@
 
 mod db;
 mod lock;
+mod reserve;
 pub mod samples;
 pub mod state;
 mod writer;
@@ -18,6 +19,7 @@ use crate::domain::clock::SharedClock;
 use crate::domain::launch::MoveRefused;
 
 use lock::FolderLock;
+use reserve::Reserve;
 pub use samples::Samples;
 pub use state::State;
 pub use writer::WriterStats;
@@ -63,6 +65,9 @@ pub enum StoreError {
     /// Exit code 74.
     #[error("{file} was written by a newer hypercare (schema {found}, this program knows {known})")]
     NewerSchema { file: String, found: i64, known: i64 },
+    /// Exit code 74.
+    #[error("{file} is not a hypercare database; [store] path must name a folder of its own")]
+    Foreign { file: String },
     #[error("{file} is damaged: {detail}")]
     Corrupt { file: String, detail: String },
     #[error("the disk is full")]
@@ -97,6 +102,7 @@ impl StoreError {
             StoreError::NewerSchema { found, known, .. } => {
                 StoreError::NewerSchema { file: path.display().to_string(), found, known }
             }
+            StoreError::Foreign { .. } => StoreError::Foreign { file: path.display().to_string() },
             other => other,
         }
     }
@@ -105,6 +111,9 @@ impl StoreError {
 fn file_name(path: &Path) -> Option<&str> {
     path.file_name().and_then(|n| n.to_str())
 }
+
+/// `SQLITE_IOERR_SHMSIZE`.
+const SHM_SIZE: &str = "4874";
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> StoreError {
@@ -118,6 +127,8 @@ impl From<sqlx::Error> for StoreError {
             (Some(11), _) => StoreError::corrupt("the database image is malformed"),
             (Some(26), _) => StoreError::corrupt("it is not a database"),
             (Some(13), _) => StoreError::DiskFull,
+            // The log's index in shared memory found no room.
+            (Some(10), sqlx::Error::Database(e)) if e.code().as_deref() == Some(SHM_SIZE) => StoreError::DiskFull,
             (_, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => StoreError::corrupt(error.to_string()),
             (_, sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed) => StoreError::Closed,
             _ => StoreError::Database(error.to_string()),
@@ -145,6 +156,7 @@ pub struct Store {
     pub samples: Samples,
     pub clock: SharedClock,
     dir: Arc<PathBuf>,
+    reserve: Arc<Reserve>,
     /// Emptied by [`Store::close`].
     lock: Arc<Mutex<Option<FolderLock>>>,
 }
@@ -157,9 +169,17 @@ impl Store {
             Role::Daemon => Some(FolderLock::take(dir)?),
             Role::Client => None,
         };
-        let (state, samples) =
-            tokio::try_join!(State::open(dir, clock.clone()), Samples::open(dir, role, clock.clone()))?;
-        Ok(Store { state, samples, clock, dir: Arc::new(dir.to_path_buf()), lock: Arc::new(Mutex::new(lock)) })
+        let reserve = Arc::new(Reserve::new(dir));
+        let state = State::open(dir, reserve.clone(), clock.clone());
+        let samples = Samples::open(dir, role, reserve.clone(), clock.clone());
+        let (state, samples) = tokio::try_join!(state, samples)?;
+        let (dir, lock) = (Arc::new(dir.to_path_buf()), Arc::new(Mutex::new(lock)));
+        Ok(Store { state, samples, clock, dir, reserve, lock })
+    }
+    /// Keeps room on the disk for alerts, from now on: 32 MiB beside the databases, given up when the disk is full.
+    pub async fn keep_reserve(&self) {
+        let reserve = self.reserve.clone();
+        let _ = tokio::task::spawn_blocking(move || reserve.keep()).await;
     }
     pub fn dir(&self) -> &Path {
         &self.dir

@@ -76,6 +76,17 @@ async fn live_connections_have_the_pragmas_that_the_promise_needs() {
     };
     assert_eq!(pragmas(store.state.database()).await, ("wal".to_string(), 2), "FULL");
     assert_eq!(pragmas(store.samples.database()).await, ("wal".to_string(), 1), "NORMAL");
+    store.samples.database().noticed(StoreError::corrupt("somebody says so"));
+    store.samples.renew().await.unwrap();
+    assert_eq!(pragmas(store.samples.database()).await, ("wal".to_string(), 1), "of a new file, too");
+    for db in [store.state.database(), store.samples.database()] {
+        let mut reader = db.reader().await.unwrap();
+        let (journal, only): (String, i64) = sqlx::query_as("SELECT * FROM pragma_journal_mode(), pragma_query_only()")
+            .fetch_one(&mut *reader)
+            .await
+            .unwrap();
+        assert_eq!((&*journal, only), ("wal", 1));
+    }
     let mut reader = store.state.database().reader().await.unwrap();
     assert!(sqlx::query("DELETE FROM outbox").execute(&mut *reader).await.is_err(), "readers cannot write");
 }

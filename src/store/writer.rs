@@ -23,8 +23,12 @@ const BUSY_TRIES: u32 = 12;
 
 type Job = Box<dyn for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, ()> + Send>;
 
+/// Gives the writer another connection for its own; `None` when there is none, which ends it.
+pub(super) type Swap = Box<dyn FnOnce(SqliteConnection) -> BoxFuture<'static, Option<SqliteConnection>> + Send>;
+
 enum Order {
     Run(Job),
+    Replace(Swap),
     Stop(oneshot::Sender<()>),
 }
 
@@ -52,6 +56,10 @@ impl Writer {
             while let Some(order) = rx.recv().await {
                 match order {
                     Order::Run(job) => job(&mut connection).await,
+                    Order::Replace(swap) => match swap(connection).await {
+                        Some(new) => connection = new,
+                        None => return,
+                    },
                     Order::Stop(done) => {
                         stopped = Some(done);
                         break;
@@ -112,6 +120,11 @@ impl Writer {
             return Err(StoreError::Closed);
         }
         answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Everything queued before runs on the old connection, everything after on the new one.
+    pub(super) async fn replace(&self, swap: Swap) -> Result<(), StoreError> {
+        self.tx.send(Order::Replace(swap)).await.map_err(|_| StoreError::Closed)
     }
 
     /// Runs `read` on the write connection, outside a transaction.

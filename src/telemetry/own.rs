@@ -15,6 +15,7 @@ struct Own {
     registry: Registry,
     slots: Family<Labels, Counter>,
     received: Family<[(&'static str, &'static str); 2], Counter>,
+    unstored: Counter,
     evaluation: Histogram,
     lag: Histogram,
     delivery: Histogram,
@@ -25,6 +26,7 @@ fn own() -> &'static Own {
     OWN.get_or_init(|| {
         let slots = Family::<Labels, Counter>::default();
         let received = Family::default();
+        let unstored = Counter::default();
         // From a millisecond to half a minute: an evaluation that takes longer has missed its next turn.
         let times = || Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0]);
         let (evaluation, lag, delivery) = (times(), times(), times());
@@ -32,10 +34,12 @@ fn own() -> &'static Own {
         registry.register("scrape_slots", "Slots of collectors by what came of them", slots.clone());
         let help = "Samples that others sent, by door and by what came of them";
         registry.register("received_samples", help, Family::clone(&received));
+        let help = "Samples that were collected and could not be stored";
+        registry.register("unstored_samples", help, unstored.clone());
         registry.register_with_unit("rule_eval", "One evaluation of all due rules", Unit::Seconds, evaluation.clone());
         registry.register_with_unit("rule_eval_lag", "How late an evaluation began", Unit::Seconds, lag.clone());
         registry.register_with_unit("delivery_latency", "From enqueued to accepted", Unit::Seconds, delivery.clone());
-        Own { registry, slots, received, evaluation, lag, delivery }
+        Own { registry, slots, received, unstored, evaluation, lag, delivery }
     })
 }
 
@@ -52,6 +56,11 @@ pub fn scrape_slot(result: &'static str) {
 /// `door` is `remote_write` or `otlp`; `result` is `accepted` or why not.
 pub fn received(door: &'static str, result: &'static str, samples: u64) {
     own().received.get_or_create(&[("door", door), ("result", result)]).inc_by(samples);
+}
+
+/// The disk was full, or the file busy or damaged.
+pub fn unstored(samples: u64) {
+    own().unstored.inc_by(samples);
 }
 
 pub fn rules_evaluated(took: Duration, late_by: Duration) {

@@ -228,7 +228,7 @@ impl Engine {
         self.judge_feedback(&mut draft).await?;
         self.judge_self(&mut draft).await?;
         self.remove_orphans(&mut draft);
-        self.write_alert_series(&draft).await?;
+        self.write_alert_series(&draft).await;
 
         let groups = self.regroup(&draft).await?;
         let incidents = self.changed_incidents(&draft);

@@ -24,6 +24,13 @@ const GAPS_BACK: Duration = Duration::from_secs(20 * 60);
 const FEEDBACK_BACK: Duration = Duration::from_secs(8 * 86_400);
 /// A message that waits longer than this is stuck: retries have come to their slowest.
 const STUCK_AFTER: Duration = Duration::from_secs(600);
+/// A damaged file is spoken of until it is removed, but not longer than this.
+const SET_ASIDE_TOLD: Duration = Duration::from_secs(86_400);
+/// Samples are stored again when they were for this long.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
+/// In the group [`SELF_GROUP`].
+const SELF_ALERTS: [&str; 6] =
+    ["RuleBroken", "RuleLimitHit", "OutboxStuck", "ChannelDown", "SamplesNotStored", "SamplesSetAside"];
 /// What tells an alert's own number from all others.
 pub const VALUE_SERIES: &str = "hypercare_alert_value";
 
@@ -32,7 +39,15 @@ const AT_ONCE: Timing = Timing { wait: Duration::ZERO, keep_firing: Duration::ZE
 
 impl Engine {
     pub(super) async fn evaluate_due(&mut self, draft: &mut Draft) -> Result<(), EngineError> {
-        let gaps = self.store.samples.gaps(draft.now.minus(GAPS_BACK), draft.now).await?;
+        let gaps = match self.store.samples.gaps(draft.now.minus(GAPS_BACK), draft.now).await {
+            Ok(gaps) => gaps,
+            Err(error) => {
+                // What cannot be read says nothing about anybody: rules wait, our own troubles are told.
+                tracing::error!(%error, "rules were not evaluated: the samples cannot be read");
+                draft.report.errors.push((SELF_GROUP.into(), error.to_string()));
+                return Ok(());
+            }
+        };
         let count = self.files.len() + self.packs.groups.len();
         for i in 0..count {
             let scheduled = match i < self.files.len() {
@@ -50,7 +65,7 @@ impl Engine {
             for rule in &group.rules {
                 draft.report.rules_evaluated += 1;
                 let result = match &rule.kind {
-                    Kind::Record => self.record(&group, rule, draft).await?,
+                    Kind::Record => self.record(&group, rule, draft).await,
                     Kind::Alert(alert) => self.alert(&group, rule, alert, &gaps, draft).await,
                 };
                 self.note(&rule.id, result, draft);
@@ -60,25 +75,17 @@ impl Engine {
     }
 
     /// A recording rule: results are durable before the next rule of the group reads them.
-    async fn record(
-        &mut self,
-        group: &RuleGroup,
-        rule: &Rule,
-        draft: &Draft,
-    ) -> Result<Result<(), String>, EngineError> {
+    async fn record(&mut self, group: &RuleGroup, rule: &Rule, draft: &Draft) -> Result<(), String> {
         let at = draft.now.minus(group.offset);
-        let mut samples = match evaluate::record(&self.store.samples, group, rule, at, &self.options).await {
-            Ok(samples) => samples,
-            Err(message) => return Ok(Err(message)),
-        };
+        let mut samples = evaluate::record(&self.store.samples, group, rule, at, &self.options).await?;
         let now_there: BTreeSet<Labels> = samples.iter().map(|s| s.labels.clone()).collect();
         let before = self.recorded.insert(rule.id.clone(), now_there.clone()).unwrap_or_default();
         let gone = before.into_iter().filter(|l| !now_there.contains(l));
         samples.extend(gone.map(|labels| LabelledSample { labels, sample: Sample { t: at, v: stale_marker() } }));
         if !samples.is_empty() {
-            self.store.samples.append(samples).await?;
+            self.store.samples.append(samples).await.map_err(|e| format!("the result could not be stored: {e}"))?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
     async fn alert(
@@ -199,7 +206,7 @@ impl Engine {
         Ok(())
     }
 
-    /// RuleBroken, RuleLimitHit, OutboxStuck, ChannelDown: what the watcher says about itself.
+    /// What the watcher says about itself: [`SELF_ALERTS`].
     pub(super) async fn judge_self(&mut self, draft: &mut Draft) -> Result<(), EngineError> {
         let mut found: Vec<(&str, &str, &str, String, String, f64)> = Vec::new();
         for (rule, trouble) in &self.troubles {
@@ -234,7 +241,22 @@ impl Engine {
                 found.push(("ChannelDown", "warning", "channel", depth.channel, text, depth.dead as f64));
             }
         }
-        for name in ["RuleBroken", "RuleLimitHit", "OutboxStuck", "ChannelDown"] {
+        if let Some(why) = self.store.samples.refused() {
+            let dir = self.store.dir().display();
+            let text = format!(
+                "samples are not being stored in {dir}: {why}; once that is mended they are again, without a restart"
+            );
+            found.push(("SamplesNotStored", "critical", "file", "samples.db".into(), text, 1.0));
+        }
+        for bad in self.store.samples.set_aside().into_iter().filter(|b| draft.now.since(b.at) < SET_ASIDE_TOLD) {
+            let name = bad.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let text = format!(
+                "samples.db was damaged and is now {name}; what could be read of it goes on in a new file, the rest of \
+                 the history is lost. Look at the disk, then remove that file",
+            );
+            found.push(("SamplesSetAside", "warning", "file", name, text, 1.0));
+        }
+        for name in SELF_ALERTS {
             let instances =
                 found.iter().filter(|f| f.0 == name).map(|(name, severity, label, of, text, value)| Instance {
                     labels: Labels::new([
@@ -248,7 +270,10 @@ impl Engine {
                     value: *value,
                 });
             let id = format!("{SELF_GROUP}/{name}");
-            let identity = Identity { id: &id, expr: "", timing: AT_ONCE, measure: &Measure::default(), limit: 0 };
+            // A disk that is full to the brim takes a small write now and then.
+            let keep_firing = if name == "SamplesNotStored" { SETTLED_AFTER } else { Duration::ZERO };
+            let timing = Timing { keep_firing, ..AT_ONCE };
+            let identity = Identity { id: &id, expr: "", timing, measure: &Measure::default(), limit: 0 };
             let sight = Sight { as_of: Some(draft.now), missing: false };
             observe(draft, &identity, instances.collect(), sight, &self.told_active());
         }
@@ -278,7 +303,7 @@ impl Engine {
     }
 
     /// `ALERTS`, `ALERTS_FOR_STATE` as Prometheus writes them, and each active alert's value; ended by stale markers.
-    pub(super) async fn write_alert_series(&mut self, draft: &Draft) -> Result<(), EngineError> {
+    pub(super) async fn write_alert_series(&mut self, draft: &Draft) {
         let now = draft.now;
         let mut there = BTreeSet::new();
         let mut samples = Vec::new();
@@ -305,10 +330,14 @@ impl Engine {
         let gone = self.alert_series.difference(&there).cloned();
         samples.extend(gone.map(|labels| LabelledSample { labels, sample: Sample { t: now, v: stale_marker() } }));
         if !samples.is_empty() {
-            self.store.samples.append(samples).await?;
+            // They tell the past; the alerts themselves are in the other file and go out.
+            if let Err(error) = self.store.samples.append(samples).await {
+                // Told as SamplesNotStored, and this comes with every look.
+                tracing::debug!(%error, "the series ALERTS could not be stored");
+                return;
+            }
         }
         self.alert_series = there;
-        Ok(())
     }
 }
 

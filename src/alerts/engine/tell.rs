@@ -221,7 +221,7 @@ impl Engine {
             false => None,
         };
         let peak = match (reason, all.first()) {
-            (NotifyReason::AllResolved, Some(alert)) => self.peak(alert, now).await?,
+            (NotifyReason::AllResolved, Some(alert)) => self.peak(alert, now).await,
             _ => None,
         };
         let mine: BTreeSet<&str> = all.iter().map(|a| a.fingerprint.as_str()).collect();
@@ -269,15 +269,16 @@ impl Engine {
     }
 
     /// The worst value while it was active, as far as samples are kept.
-    async fn peak(&self, alert: &Alert, now: Timestamp) -> Result<Option<f64>, EngineError> {
-        let Some(from) = alert.active_at else { return Ok(None) };
+    async fn peak(&self, alert: &Alert, now: Timestamp) -> Option<f64> {
+        let from = alert.active_at?;
         let mut matchers: Vec<Matcher> = alert.labels.iter().map(|(n, v)| Matcher::equal(n, v)).collect();
         matchers.push(Matcher { label: NAME.into(), op: MatchOp::Equal(VALUE_SERIES.into()) });
-        let series =
-            self.store.samples.select(&matchers, from, alert.resolved_at.unwrap_or(now), PEAK_SAMPLES_MAX).await?;
+        let to = alert.resolved_at.unwrap_or(now);
+        // A message without its worst value beats no message.
+        let series = self.store.samples.select(&matchers, from, to, PEAK_SAMPLES_MAX).await.ok()?;
         let values = series.iter().flat_map(|s| &s.samples).map(|s| s.v).filter(|v| v.is_finite());
         let below = self.measure_of(&alert.rule).below;
-        Ok(values.reduce(|a, b| if below { a.min(b) } else { a.max(b) }))
+        values.reduce(|a, b| if below { a.min(b) } else { a.max(b) })
     }
 }
 

@@ -2,7 +2,7 @@
 //! readers and rules see it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
@@ -45,10 +45,37 @@ impl Samples {
     where
         S: AsRef<[Sample]> + Send,
     {
-        self.writable()?;
         if batch.len() == 0 {
             return Ok(Appended::default());
         }
+        let appended = match self.room() {
+            Ok(()) => self.append_now(batch, insert).await,
+            Err(error) => Err(error),
+        };
+        let why = appended.as_ref().err().map(ToString::to_string);
+        *self.inner.refused.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        appended
+    }
+
+    /// Why the last append failed; none while samples are being stored.
+    pub fn refused(&self) -> Option<String> {
+        self.inner.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// On a full disk what is left is for alerts; samples are taken again by themselves when there is room.
+    pub(super) fn room(&self) -> Result<()> {
+        self.writable()?;
+        if self.inner.db.has_room() { Ok(()) } else { Err(StoreError::DiskFull) }
+    }
+
+    async fn append_now<S>(
+        &self,
+        batch: impl ExactSizeIterator<Item = (Labels, S)> + Send + 'static,
+        insert: fn(&mut Index, u32, Labels),
+    ) -> Result<Appended>
+    where
+        S: AsRef<[Sample]> + Send,
+    {
         self.make_room().await?;
         let (inner, published) = (self.inner.clone(), self.inner.clone());
         let (plan, _) = self
@@ -58,7 +85,7 @@ impl Samples {
                 move |c| {
                     Box::pin(async move {
                         let plan = Arc::new(plan(&inner.read(), batch, inner.clock.now()));
-                        let info = write(c, plan.clone()).await?;
+                        let info = write_alone(c, plan.clone()).await?;
                         Ok((plan, info))
                     })
                 },
@@ -97,10 +124,17 @@ impl AsRef<[Sample]> for One {
 }
 
 /// What an append will write.
-struct Plan {
+pub(super) struct Plan {
     new: HashMap<Labels, u32>,
     samples: Vec<BatchSample>,
     counts: Appended,
+}
+
+impl Plan {
+    pub(super) fn of(new: impl IntoIterator<Item = (u32, Labels)>, samples: Vec<BatchSample>) -> Plan {
+        let new = new.into_iter().map(|(id, labels)| (labels, id)).collect();
+        Plan { new, samples, counts: Appended::default() }
+    }
 }
 
 fn plan<S: AsRef<[Sample]>>(index: &Index, batch: impl ExactSizeIterator<Item = (Labels, S)>, now: Timestamp) -> Plan {
@@ -147,17 +181,17 @@ fn plan<S: AsRef<[Sample]>>(index: &Index, batch: impl ExactSizeIterator<Item = 
 
 /// Known series take one statement, which needs no transaction around it: a scrape of a thousand samples should not wait
 /// for three.
-async fn write(connection: &mut SqliteConnection, plan: Arc<Plan>) -> Result<Option<BatchInfo>> {
+async fn write_alone(connection: &mut SqliteConnection, plan: Arc<Plan>) -> Result<Option<BatchInfo>> {
     if plan.new.is_empty() {
-        match insert(connection, &plan).await {
+        match write(connection, &plan).await {
             Err(StoreError::Busy) => {}
             done => return done,
         }
     }
-    transaction(connection, |c| Box::pin(async move { insert(c, &plan).await })).await
+    transaction(connection, |c| Box::pin(async move { write(c, &plan).await })).await
 }
 
-async fn insert(connection: &mut SqliteConnection, plan: &Plan) -> Result<Option<BatchInfo>> {
+pub(super) async fn write(connection: &mut SqliteConnection, plan: &Plan) -> Result<Option<BatchInfo>> {
     if !plan.new.is_empty() {
         // One statement for thousands of series; the labels' own JSON travels inside as text.
         let rows: Vec<(u32, String)> =

@@ -59,7 +59,8 @@ impl Samples {
         };
         strands.sort_by(|a, b| Kin::of(&a.1).cmp(&Kin::of(&b.1)));
         let loaded = bodies(&self.inner, directories)
-            .await?
+            .await
+            .map_err(|e| self.inner.db.noticed(e))?
             .ok_or_else(|| StoreError::corrupt("a page disappeared while it was compacted"))?;
         let loaded: Vec<Loaded> = loaded.into_values().collect();
         tokio::task::spawn_blocking(move || repack(slot, &loaded, strands))

@@ -13,7 +13,7 @@ impl Samples {
         if metadata.is_empty() {
             return Ok(());
         }
-        self.writable()?;
+        self.room()?;
         self.inner
             .db
             .write(move |c| {
@@ -50,7 +50,7 @@ impl Samples {
     }
     /// Extends the last gap of the same target and reason when they touch, else inserts.
     pub async fn record_gap(&self, gap: Gap) -> Result<()> {
-        self.writable()?;
+        self.room()?;
         self.inner
             .db
             .write(move |c| {
@@ -98,7 +98,8 @@ impl Samples {
         .bind(from.ms())
         .bind(to.ms())
         .fetch_all(&mut *self.inner.db.reader().await?)
-        .await?;
+        .await
+        .map_err(|e| self.inner.db.noticed(e.into()))?;
         rows.into_iter()
             .map(|(target, reason, from, to, detail)| {
                 let reason = GapReason::parse(&reason)

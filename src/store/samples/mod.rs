@@ -14,6 +14,7 @@ mod index;
 mod load;
 mod page;
 mod read;
+mod renew;
 mod seal;
 mod splice;
 mod warm;
@@ -28,6 +29,7 @@ use sqlx::Connection;
 use sqlx::sqlite::SqliteSynchronous;
 
 use super::db::{Db, Kind};
+use super::reserve::Reserve;
 use super::state::Result;
 use super::writer::WriterStats;
 use super::{Role, StoreError};
@@ -41,6 +43,7 @@ use load::Mark;
 use read::{Sight, bodies};
 use splice::Loaded;
 use warm::Warm;
+pub use renew::SetAside;
 
 const CAP_BYTES: u64 = 10 << 30;
 
@@ -55,6 +58,7 @@ const KIND: Kind = Kind {
         include_str!("../../../migrations/samples/0003_pages.sql"),
         include_str!("../../../migrations/samples/0004_gaps.sql"),
         include_str!("../../../migrations/samples/0005_metadata.sql"),
+        include_str!("../../../migrations/samples/0006_page_directory_crc.sql"),
     ],
 };
 
@@ -75,6 +79,8 @@ struct Inner {
     /// Bytes at most, and what may not be dropped for them.
     limits: Mutex<(u64, Option<Timestamp>)>,
     warm: Mutex<Warm>,
+    /// Why the last append failed; none when it did not.
+    refused: Mutex<Option<String>>,
 }
 
 impl Inner {
@@ -111,8 +117,11 @@ pub struct SampleStats {
 }
 
 impl Samples {
-    pub(super) async fn open(dir: &Path, role: Role, clock: SharedClock) -> Result<Samples> {
-        let (db, (index, mark)) = Db::open(dir, &KIND, |c| Box::pin(load::all(c))).await?;
+    pub(super) async fn open(dir: &Path, role: Role, reserve: Arc<Reserve>, clock: SharedClock) -> Result<Samples> {
+        let (db, (index, mark)) = match role {
+            Role::Daemon => renew::open(dir, reserve, clock.now()).await?,
+            Role::Client => Db::open(dir, &KIND, reserve, |c| Box::pin(load::all(c))).await?,
+        };
         Ok(Samples {
             inner: Arc::new(Inner {
                 db,
@@ -123,6 +132,7 @@ impl Samples {
                 upkeep: tokio::sync::Mutex::new(()),
                 limits: Mutex::new((CAP_BYTES, None)),
                 warm: Mutex::default(),
+                refused: Mutex::default(),
             }),
         })
     }
@@ -247,7 +257,8 @@ impl Samples {
                 return Err(ReadError::TooManySamples { limit });
             }
             let directories = sight.pages.iter().map(|p| (p.id, p.directory.clone())).collect();
-            if let Some(mut loaded) = bodies(&self.inner, directories).await.map_err(storage)? {
+            let loaded = bodies(&self.inner, directories).await.map_err(|e| storage(self.inner.db.noticed(e)))?;
+            if let Some(mut loaded) = loaded {
                 let mut warm = self.inner.warm();
                 loaded.iter().for_each(|(id, (_, body))| warm.put(*id, body.clone()));
                 let loaded = sight.pages.iter().filter_map(|p| loaded.remove(&p.id)).collect();

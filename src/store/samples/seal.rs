@@ -50,11 +50,15 @@ impl Samples {
         self.writable()?;
         let Ok(_one_at_a_time) = self.inner.upkeep.try_lock() else { return Ok(()) };
         self.inner.warm().cool();
-        self.seal(now).await?;
-        self.compact(now).await?;
+        let packed = match self.room() {
+            Ok(()) => self.seal(now).await.and(self.compact(now).await),
+            Err(error) => Err(error),
+        };
+        // Also when packing found no room: dropping makes some.
         self.drop_before(keep_from).await?;
         self.drop_over_cap().await?;
-        self.forget_series(keep_from).await
+        self.forget_series(keep_from).await?;
+        packed
     }
 
     /// Hard cap of the file in bytes, and the instant from which an open launch needs its samples: nothing newer is dropped
@@ -213,7 +217,8 @@ impl Samples {
              FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
         )
         .fetch_one(&mut *self.inner.db.reader().await?)
-        .await?;
+        .await
+        .map_err(|e| self.inner.db.noticed(e.into()))?;
         Ok(used as u64)
     }
 
@@ -312,20 +317,22 @@ pub(super) fn pack(level: u8, slot: i64, strands: Vec<Strand>) -> NewPage {
     NewPage { page: Page::new(level, slot, body.len() as u64, directory), body }
 }
 
-async fn insert(connection: &mut SqliteConnection, new: &NewPage) -> Result<i64> {
+pub(super) async fn insert(connection: &mut SqliteConnection, new: &NewPage) -> Result<i64> {
     let page = &new.page;
+    let directory = page.directory.encode();
     Ok(sqlx::query_scalar(
-        "INSERT INTO page (level, slot, start_t, end_t, samples, directory, crc, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
+        "INSERT INTO page (level, slot, start_t, end_t, samples, directory, crc, body, directory_crc)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) RETURNING id",
     )
     .bind(i64::from(page.level))
     .bind(page.slot)
     .bind(page.start)
     .bind(page.end)
     .bind(page.samples as i64)
-    .bind(page.directory.encode())
+    .bind(&directory)
     .bind(i64::from(crc32fast::hash(&new.body)))
     .bind(&new.body)
+    .bind(i64::from(crc32fast::hash(&directory)))
     .fetch_one(connection)
     .await?)
 }

@@ -23,6 +23,7 @@ use std::sync::{Arc, Mutex};
 use sqlx::sqlite::SqliteSynchronous;
 
 use super::db::{Db, Kind, Reader};
+use super::reserve::Reserve;
 use super::writer::WriterStats;
 use crate::domain::clock::SharedClock;
 
@@ -62,8 +63,8 @@ const KIND: Kind = Kind {
 };
 
 impl State {
-    pub(super) async fn open(dir: &Path, clock: SharedClock) -> Result<State> {
-        let (db, ()) = Db::open(dir, &KIND, |_| Box::pin(async { Ok(()) })).await?;
+    pub(super) async fn open(dir: &Path, reserve: Arc<Reserve>, clock: SharedClock) -> Result<State> {
+        let (db, ()) = Db::open(dir, &KIND, reserve, |_| Box::pin(async { Ok(()) })).await?;
         Ok(State { db: Arc::new(db), clock, boot: Arc::default() })
     }
     pub(super) async fn close(&self) {
