@@ -13,6 +13,8 @@ declare -A debian=(
   [python3]=python3
   [node]=nodejs
   [npm]=npm
+  [strace]=strace
+  [unshare]=util-linux
 )
 missing=()
 for command in "${!debian[@]}"; do

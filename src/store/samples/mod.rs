@@ -41,9 +41,9 @@ pub use append::SeriesBatch;
 use index::Index;
 use load::Mark;
 use read::{Sight, bodies};
+pub use renew::SetAside;
 use splice::Loaded;
 use warm::Warm;
-pub use renew::SetAside;
 
 const CAP_BYTES: u64 = 10 << 30;
 
