@@ -15,6 +15,7 @@ pub mod telemetry;
 pub mod alerts;
 pub mod gates;
 pub mod notify;
+pub mod remote;
 pub mod report;
 pub mod sources;
 

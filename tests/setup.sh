@@ -10,6 +10,7 @@ declare -A debian=(
   [nginx]=nginx-light
   [prometheus]=prometheus
   [promtool]=prometheus
+  [victoria-metrics]=victoria-metrics
   [python3]=python3
   [node]=nodejs
   [npm]=npm

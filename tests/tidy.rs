@@ -10,7 +10,7 @@ const LINES: &[&[&str]] = &[
     &["cli"],
     &["config", "demo"],
     &["web", "daemon"],
-    &["gates", "sources", "alerts", "notify", "report"],
+    &["gates", "sources", "alerts", "notify", "report", "remote"],
     &["store", "net", "promql", "load", "chart", "telemetry"],
     &["domain"],
 ];

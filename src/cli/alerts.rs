@@ -60,12 +60,14 @@ pub struct AckArgs {
 
 /// The store beside a running daemon; an error when there is none yet.
 pub(super) async fn store(global: &Global, need: Need) -> anyhow::Result<Store> {
-    let dir = global.config(need, Secrets::MayBeMissing)?.store_dir();
+    let loaded = global.config(need, Secrets::MayBeMissing)?;
+    let dir = loaded.store_dir();
     if !dir.join("state.db").exists() {
         let message = format!("there is no store at {}", dir.display());
         return Err(Failure::new(Exit::Unreachable, message).hint("`hypercare run` makes one").into());
     }
-    Ok(Store::open(&dir, Role::Client, global.clock.clone()).await?)
+    let store = Store::open(&dir, Role::Client, global.clock.clone()).await?;
+    Ok(crate::remote::attach(store, &loaded.config.store.engine))
 }
 
 #[derive(Serialize)]

@@ -92,6 +92,7 @@ fn one(error: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             | StoreError::Corrupt { .. }
             | StoreError::DiskFull => Exit::Io,
             StoreError::Database(_) | StoreError::Io { .. } => Exit::Io,
+            StoreError::Elsewhere(_) => Exit::Unreachable,
             StoreError::Refused(_) | StoreError::NotFound(_) => Exit::No,
             StoreError::Closed => Exit::Internal,
         });

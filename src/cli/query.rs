@@ -14,6 +14,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::metric::{Labels, NAME, Sample, Series};
 use crate::domain::units::{self, Span};
 use crate::promql::{self, Options, QueryError, Value, number};
+use crate::remote;
 use crate::store::{Role, Store};
 
 #[derive(Debug, clap::Args)]
@@ -65,16 +66,18 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
         return Err(Failure::new(Exit::Unreachable, message).hint("`hypercare run` makes one").into());
     }
     let store = Store::open(&dir, Role::Client, global.clock.clone()).await?;
+    let store = remote::attach(store, &loaded.config.store.engine);
+    let reader = store.reader();
     let options = Options::default();
     let answer = match &args.from {
         None => {
             let at = time(&args.at, now)?;
-            promql::instant(&store.samples, &expr, at, &options).await.map(|value| Answer::Instant { at, value })
+            promql::instant(&*reader, &expr, at, &options).await.map(|value| Answer::Instant { at, value })
         }
         Some(from) => {
             let (from, to) = (instant(from, now)?, time(&args.to, now)?);
             let step = args.step.map_or_else(|| fitting_step(to.since(from)), Span::get);
-            let series = promql::range(&store.samples, &expr, from, to, step, &options).await;
+            let series = promql::range(&*reader, &expr, from, to, step, &options).await;
             series.map(|series| Answer::Range { from, to, step, series })
         }
     };
@@ -113,6 +116,7 @@ fn refused(expr: &str, error: QueryError) -> Failure {
         QueryError::Execution(_) | QueryError::TooManySamples { .. } => Exit::No,
         QueryError::Timeout(_) => Exit::Undecided,
         QueryError::Read(_) => Exit::Io,
+        QueryError::Elsewhere(_) => Exit::Unreachable,
     };
     match error {
         QueryError::Parse { message, at: Some(at) } => {

@@ -130,6 +130,7 @@ pub async fn open(global: &Global) -> anyhow::Result<(Loaded, Store)> {
         return Err(Failure::new(Exit::Unreachable, message).hint("`hypercare run` makes one").into());
     }
     let store = Store::open(&dir, Role::Client, global.clock.clone()).await?;
+    let store = crate::remote::attach(store, &loaded.config.store.engine);
     Ok((loaded, store))
 }
 

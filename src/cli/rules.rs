@@ -15,9 +15,9 @@ use crate::alerts::rulefile::{self, Kind, RuleFile, RuleProblem};
 use crate::config::Secrets;
 use crate::domain::clock::Timestamp;
 use crate::domain::metric::{LabelledSample, Labels, Matcher, ReadError, Series, SeriesReader};
+use crate::domain::query::QueryEngine;
 use crate::domain::units::{self, Span};
 use crate::promql::Options;
-use crate::store::Samples;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -232,7 +232,7 @@ async fn eval(file: PathBuf, at: Option<String>, format: FormatArg, global: &Glo
     };
     let store = super::alerts::store(global, Need::Nothing).await?;
     let only = global.config(Need::Nothing, Secrets::MayBeMissing)?.config.only_service().unwrap_or("").to_string();
-    let evaluated = evaluate_all(&rules, &store.samples, at, &only).await;
+    let evaluated = evaluate_all(&rules, &*store.reader(), at, &only).await;
     store.close().await;
     let broken = evaluated.iter().any(|r| r.error.is_some());
     let mut out = Out::stdout();
@@ -249,7 +249,7 @@ async fn eval(file: PathBuf, at: Option<String>, format: FormatArg, global: &Glo
 }
 
 /// In order at one instant; what a rule records is seen by the rules after it, and by nobody else.
-async fn evaluate_all(file: &RuleFile, samples: &Samples, at: Timestamp, only: &str) -> Vec<Evaluated> {
+async fn evaluate_all(file: &RuleFile, samples: &dyn SeriesReader, at: Timestamp, only: &str) -> Vec<Evaluated> {
     let options = Options::default();
     let mut over = Overlay { base: samples, recorded: Vec::new() };
     let service_of = |_: &Labels| only.to_string();
@@ -317,11 +317,16 @@ fn print(out: &mut Out, rule: &Evaluated) -> std::io::Result<()> {
 
 /// The store with what was recorded in this run laid over it.
 struct Overlay<'a> {
-    base: &'a Samples,
+    base: &'a dyn SeriesReader,
     recorded: Vec<LabelledSample>,
 }
 
 impl SeriesReader for Overlay<'_> {
+    /// An engine elsewhere does not know what was recorded here.
+    fn engine(&self) -> Option<&dyn QueryEngine> {
+        self.base.engine().filter(|_| self.recorded.is_empty())
+    }
+
     fn select<'a>(
         &'a self,
         matchers: &'a [Matcher],

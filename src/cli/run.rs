@@ -12,6 +12,7 @@ use crate::config::Secrets;
 use crate::daemon::launches::{self, Order};
 use crate::daemon::tasks::{self, Daemon};
 use crate::daemon::{Setup, feedback, tell};
+use crate::remote;
 use crate::sources::feedback::form::Form;
 use crate::store::{Role, Store};
 use crate::web::{self, FormAnswer, FormHandler, FormRequest};
@@ -35,6 +36,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     web::check_listen(listen).map_err(|why| Failure::new(Exit::Usage, why))?;
     let setup = Arc::new(loaded.setup(args.allow_exec));
     let store = Store::open(&loaded.store_dir(), Role::Daemon, global.clock.clone()).await?;
+    let store = remote::attach(store, &loaded.config.store.engine);
     let listener = TcpListener::bind(listen)
         .await
         .with_context(|| format!("cannot listen on {listen}; is another daemon running? [web] listen names another"))?;

@@ -47,6 +47,9 @@ pub fn problems(config: &Config, root: &Node) -> Vec<Problem> {
     for (name, source) in &config.feedback {
         out.extend(feedback::validate(source).into_iter().map(|p| p.under(&["feedback", name])));
     }
+    if let Some(remote) = config.store.engine.remote() {
+        out.extend(remote.problems().into_iter().map(|p| p.under(&["store", "engine"])));
+    }
     for table in ["metric", "feedback"] {
         for name in names(root, table) {
             belongs_to_a_service(table, name, root, &services, &mut out);

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::service::ServiceConfig;
 use crate::domain::units::Span;
+use crate::store::Remote;
 use crate::{alerts, gates, notify, report, sources};
 
 /// `[launch.SERVICE]`: how a service's launch is watched and told.
@@ -105,6 +106,8 @@ pub struct Setup {
     pub routes: Vec<alerts::RouteConfig>,
     pub channels: BTreeMap<String, notify::channel::Config>,
     pub retention: Span,
+    /// Where samples are sent to, and queries answered, when it is not here.
+    pub remote: Option<Remote>,
     /// Hard cap of `samples.db`.
     pub samples_bytes_max: u64,
     /// How people reach the launch room, for links in messages.

@@ -8,6 +8,7 @@
 //! | alerts | evaluates rules, flushes groups into the outbox |
 //! | dispatch | sends the outbox |
 //! | lifecycle | moves launches, runs gates, writes reports |
+//! | send | sends samples to the store elsewhere, when there is one |
 //! | upkeep | seals samples, drops what retention allows, replaces a damaged file |
 //! | liveness | says that the daemon lives |
 
@@ -30,6 +31,7 @@ use crate::domain::problem::Problem;
 use crate::domain::secret::Secret;
 use crate::net::{Client, Request};
 use crate::notify::{self, dispatcher::Dispatcher};
+use crate::remote::Sender;
 use crate::sources;
 use crate::store::{Store, StoreError};
 use crate::telemetry::own;
@@ -138,6 +140,8 @@ pub async fn start(store: Store, setup: Arc<Setup>, shutdown: CancellationToken)
     };
     let engine = Engine::open(store.clone(), rules, clock.clone()).await?;
 
+    let sender = sender(&store, &setup, &client).await?;
+
     let tracker = TaskTracker::new();
     let arrived = Arc::new(Notify::new());
     let ready = Arc::new(AtomicBool::new(false));
@@ -155,6 +159,9 @@ pub async fn start(store: Store, setup: Arc<Setup>, shutdown: CancellationToken)
     }
     // Collectors and listeners hold the only senders: when they have ended, the pump empties the queue and ends too.
     drop(ingest);
+    if let Some(sender) = sender {
+        tracker.spawn(guarded("send", sender.run(shutdown.clone())));
+    }
     let dispatcher = Dispatcher::new(store.clone(), channels, clock.clone());
     let outbox_changed = dispatcher.wake_handle();
     tracker.spawn(guarded("dispatch", dispatcher.run(shutdown.clone())));
@@ -180,6 +187,27 @@ pub async fn start(store: Store, setup: Arc<Setup>, shutdown: CancellationToken)
     }));
     tracker.close();
     Ok(Daemon { tracker, store, ready, forms, arrived })
+}
+
+/// Who sends samples elsewhere. The queue begins before the first collector: what it brings is to be sent, too. When
+/// nothing is sent any more, nothing waits.
+async fn sender(store: &Store, setup: &Setup, client: &Client) -> Result<Option<Sender>, StoreError> {
+    match &setup.remote {
+        Some(remote) => {
+            store.samples.keep_outgoing().await?;
+            Ok(Some(Sender::new(store.samples.clone(), remote, client.clone(), store.clock.clone())))
+        }
+        None => {
+            let batches = store.samples.drop_outgoing().await?;
+            if batches > 0 {
+                tracing::warn!(
+                    batches,
+                    "[store] engine is embedded again: samples that waited to be sent stay here only"
+                );
+            }
+            Ok(None)
+        }
+    }
 }
 
 impl Daemon {

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::clock::Timestamp;
+use super::query::QueryEngine;
 
 /// The label that holds a metric's name.
 pub const NAME: &str = "__name__";
@@ -274,6 +275,12 @@ pub enum ReadError {
     TooManySamples { limit: usize },
     #[error("reading samples failed: {0}")]
     Storage(String),
+    /// A store elsewhere says that the expression or its data are at fault.
+    #[error("{0}")]
+    Refused(String),
+    /// A store elsewhere could not be asked, or did not answer as it should.
+    #[error("{0}")]
+    Elsewhere(String),
 }
 
 /// Read access to samples: the live store, a promtool test, last week, or a simulation.
@@ -287,6 +294,11 @@ pub trait SeriesReader: Send + Sync {
         end: Timestamp,
         limit: usize,
     ) -> BoxFuture<'a, Result<Vec<Series>, ReadError>>;
+
+    /// Whoever evaluates whole expressions over these samples by itself; `None`: fetch them and evaluate here.
+    fn engine(&self) -> Option<&dyn QueryEngine> {
+        None
+    }
 
     /// The same series, to be unpacked one at a time: a day of ten thousand need never be in memory at once.
     fn scan<'a>(

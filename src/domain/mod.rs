@@ -16,6 +16,7 @@ pub mod marker;
 pub mod metric;
 pub mod notification;
 pub mod problem;
+pub mod query;
 pub mod release;
 pub mod roles;
 pub mod secret;

@@ -45,6 +45,25 @@ pub enum SecretError {
     Credential(String),
 }
 
+/// `{ username = "…", password = "${env:NAME}" }`
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BasicAuth {
+    pub username: String,
+    pub password: Secret,
+}
+
+/// The value of an `Authorization` header, read now, so that a rotation needs no restart; `None` when neither is given.
+pub fn authorization(bearer: Option<&Secret>, basic: Option<&BasicAuth>) -> Result<Option<String>, SecretError> {
+    if let Some(token) = bearer {
+        return Ok(Some(format!("Bearer {}", token.reveal()?.expose())));
+    }
+    let Some(basic) = basic else { return Ok(None) };
+    let pair = format!("{}:{}", basic.username, basic.password.reveal()?.expose());
+    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+    Ok(Some(format!("Basic {encoded}")))
+}
+
 /// Limit on a secret file, so that `${file:/dev/zero}` ends.
 const SECRET_FILE_BYTES_MAX: u64 = 64 * 1024;
 

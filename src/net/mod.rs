@@ -13,6 +13,10 @@ pub mod safety;
 pub(crate) mod tests_support;
 pub mod tls;
 
+use std::time::Duration;
+
+use crate::domain::clock::Timestamp;
+
 pub use client::{Client, NetError, Redirects, Request, Response};
 pub use tls::init;
 
@@ -32,6 +36,16 @@ pub fn redact_url(url: &url::Url) -> String {
         return crate::domain::secret::redact(&format!("{shown}?{}", names.join("&")));
     }
     crate::domain::secret::redact(shown.as_str())
+}
+
+/// `Retry-After` as seconds or as a date (RFC 9110, 10.2.3).
+pub fn retry_after(answer: &Response, now: Timestamp) -> Option<Duration> {
+    let text = answer.header("retry-after")?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = chrono::DateTime::parse_from_rfc2822(&text.replace("GMT", "+0000")).ok()?;
+    Some(Timestamp::from_ms(date.timestamp_millis()).since(now))
 }
 
 #[cfg(test)]

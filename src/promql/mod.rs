@@ -4,7 +4,8 @@
 //! `syntax` reads the text; [`parse`] compiles its tree into a plan (`compile.rs`) and refuses whatever cannot be
 //! evaluated, so that a rule file fails when it is loaded and not at three in the morning. [`instant`] and [`range`]
 //! fetch every selector once (`fetch.rs`) and then evaluate without I/O (`eval.rs`): each node yields one row per series
-//! over the whole grid of steps, with cursors that only move forward. Read `plan.rs` next.
+//! over the whole grid of steps, with cursors that only move forward. Read `plan.rs` next. Samples that lie in a store
+//! with an engine of its own are not fetched: it gets the whole expression (`elsewhere.rs`).
 //!
 //! What Prometheus 3 has behind a feature flag is refused (`fill`, `limitk`, `limit_ratio`, `anchored`, `smoothed`,
 //! experimental functions), but for `mad_over_time`, `sort_by_label` and `sort_by_label_desc`. There are no native
@@ -15,6 +16,7 @@ mod binary;
 mod cache;
 mod call;
 mod compile;
+mod elsewhere;
 mod eval;
 mod fetch;
 mod functions;
@@ -41,6 +43,7 @@ use plan::{Kind, Node, Plan};
 use syntax::ast::{self, Frame};
 
 pub use cache::Cache;
+pub use crate::domain::query::Value;
 pub use notes::Notes;
 
 /// Steps a range query may have per series, Prometheus' own limit.
@@ -162,29 +165,6 @@ impl Default for Options {
     }
 }
 
-/// What an instant query yields.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    Scalar(f64),
-    /// Sorted by labels, unless the outermost operation orders by itself (`sort*`, `topk`, `bottomk`).
-    Vector(Vec<(Labels, f64)>),
-    /// Sorted by labels; the samples of the range, stale markers left out.
-    Matrix(Vec<Series>),
-    String(String),
-}
-
-impl Value {
-    /// `scalar`, `vector`, `matrix`, `string`: Prometheus' `resultType`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Value::Scalar(_) => "scalar",
-            Value::Vector(_) => "vector",
-            Value::Matrix(_) => "matrix",
-            Value::String(_) => "string",
-        }
-    }
-}
-
 /// A place in the text of an expression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
@@ -215,6 +195,9 @@ pub enum QueryError {
     Timeout(Duration),
     #[error("reading samples failed: {0}")]
     Read(String),
+    /// The store that is configured elsewhere could not be asked.
+    #[error("{0}")]
+    Elsewhere(String),
 }
 
 impl From<ReadError> for QueryError {
@@ -222,6 +205,8 @@ impl From<ReadError> for QueryError {
         match error {
             ReadError::TooManySamples { limit } => QueryError::TooManySamples { limit },
             ReadError::Storage(message) => QueryError::Read(message),
+            ReadError::Refused(message) => QueryError::Execution(message),
+            ReadError::Elsewhere(message) => QueryError::Elsewhere(message),
         }
     }
 }
@@ -274,6 +259,9 @@ pub async fn answer_instant(
     if let Node::Text(text) = &expr.plan.root {
         return Ok(Answer { value: Value::String(text.clone()), notes: Notes::default(), samples: 0 });
     }
+    if let Some(engine) = elsewhere::engine(reader, expr) {
+        return elsewhere::instant(engine, expr, at, opts).await;
+    }
     let grid = Grid { start: at.ms(), step: 1, count: 1 };
     let ordered = expr.plan.root.orders_its_result();
     let Answer { value, notes, samples } = run(reader, expr, grid, Frame { step: 0.0, range: 0.0 }, at, opts).await?;
@@ -315,6 +303,9 @@ pub async fn answer_range(
     opts: &Options,
 ) -> Result<Answer<Vec<Series>>, QueryError> {
     let grid = range_grid(expr, start, end, step, opts)?;
+    if let Some(engine) = elsewhere::engine(reader, expr) {
+        return elsewhere::range(engine, expr, (start, end, step), opts).await;
+    }
     let frame = Frame { step: grid.step as f64 / 1000.0, range: end.ms().saturating_sub(start.ms()) as f64 / 1000.0 };
     let Answer { value, notes, samples } = run(reader, expr, grid, frame, end, opts).await?;
     let rows = match value {

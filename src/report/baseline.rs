@@ -28,7 +28,8 @@ pub async fn capture(
     let bucket = signals::bucket(to.since(from), interval);
     let rate_window = signals::rate_window(bucket, interval);
     let roles = roles(store, service.0, service.1, from, to).await?;
-    let ask = Ask::new(&store.samples, rate_window);
+    let reader = store.reader();
+    let ask = Ask::new(&*reader, rate_window);
     let gaps = store.samples.gaps(from, to).await?;
     let mut series = Vec::new();
     for signal in signals::signals(service.0, &roles, rate_window) {

@@ -171,7 +171,8 @@ pub async fn gather(store: &Store, inputs: &Inputs) -> Result<Gathered, ReportEr
 
     let baseline = state.baseline(&launch.id).await?;
     let roles = roles(store, &service, &inputs.service_config, chart_from, end).await?;
-    let ask = Ask { reader: &store.samples, options: options(rate_window) };
+    let reader = store.reader();
+    let ask = Ask { reader: &*reader, options: options(rate_window) };
     let mut found = Vec::new();
     for signal in signals::signals(&service, &roles, rate_window) {
         let chart = ask.range(&signal.query, chart_from, end, chart_step).await?;
@@ -228,7 +229,7 @@ pub async fn gather(store: &Store, inputs: &Inputs) -> Result<Gathered, ReportEr
     }
     gaps.sort_by(|a, b| (a.from, &a.target, a.reason).cmp(&(b.from, &b.target, b.reason)));
     let targets = targets(&ask, &service, live_at, end, slot).await?;
-    let sources = sources(&store.samples, &service, chart_from, end).await?;
+    let sources = sources(&*reader, &service, chart_from, end).await?;
     // Strictly before: storing this very report is audited at `as_of` or later, and must not change it.
     let audit_head =
         state.audit_log(AUDIT_ROWS_MAX).await?.into_iter().find(|e| e.at < inputs.as_of).map(|e| (e.seq, e.hash));
@@ -295,7 +296,7 @@ pub async fn roles(
     let mut found: Option<Roles> = None;
     for value in [service, ""] {
         let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for labels in store.samples.series(&[Matcher::equal("service", value)], from, to).await? {
+        for labels in store.label_sets(&[Matcher::equal("service", value)], from, to).await? {
             let known = names.entry(labels.name().to_string()).or_default();
             for (name, _) in labels.iter() {
                 if !known.contains(name) {
@@ -355,7 +356,9 @@ impl<'a> Ask<'a> {
                 .next()
                 .map(|s| s.samples.into_iter().filter(|p| p.v.is_finite()).map(|p| (p.t, p.v)).collect())
                 .unwrap_or_default()),
-            Err(promql::QueryError::Read(detail)) => Err(ReportError::Samples(detail)),
+            Err(promql::QueryError::Read(detail) | promql::QueryError::Elsewhere(detail)) => {
+                Err(ReportError::Samples(detail))
+            }
             Err(_) => Ok(Vec::new()),
         }
     }
@@ -366,7 +369,9 @@ impl<'a> Ask<'a> {
             Ok(Value::Vector(rows)) => Ok(rows.first().map(|r| r.1).filter(|v| v.is_finite())),
             Ok(Value::Scalar(v)) => Ok(Some(v).filter(|v| v.is_finite())),
             Ok(_) => Ok(None),
-            Err(promql::QueryError::Read(detail)) => Err(ReportError::Samples(detail)),
+            Err(promql::QueryError::Read(detail) | promql::QueryError::Elsewhere(detail)) => {
+                Err(ReportError::Samples(detail))
+            }
             Err(_) => Ok(None),
         }
     }
@@ -438,7 +443,9 @@ async fn targets(
                 (s.labels, s.samples.len() as u64, up)
             })
             .collect()),
-        Err(promql::QueryError::Read(detail)) => Err(ReportError::Samples(detail)),
+        Err(promql::QueryError::Read(detail) | promql::QueryError::Elsewhere(detail)) => {
+            Err(ReportError::Samples(detail))
+        }
         Err(_) => Ok(Vec::new()),
     }
 }

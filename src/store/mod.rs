@@ -4,6 +4,7 @@
 //! separate pool. Nothing here knows a gate, a rule or a channel. Read `state/mod.rs` and `samples/mod.rs` next.
 
 mod db;
+mod engine;
 mod lock;
 mod reserve;
 pub mod samples;
@@ -15,9 +16,12 @@ use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::clock::SharedClock;
+use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::launch::MoveRefused;
+use crate::domain::metric::{Labels, Matcher, SeriesReader};
+use crate::domain::query::Listing;
 
+pub use engine::{Engine, Remote};
 use lock::FolderLock;
 use reserve::Reserve;
 pub use samples::Samples;
@@ -31,7 +35,7 @@ pub struct Config {
     /// Folder that holds `state.db` and `samples.db`, relative to the configuration file.
     #[schemars(extend("format" = "path"))]
     pub path: PathBuf,
-    /// `embedded`. Reading from an existing Prometheus-compatible store is not built yet.
+    /// `embedded`, or where a Prometheus, Mimir, Thanos or VictoriaMetrics reads and writes.
     pub engine: Engine,
     /// Raw samples are kept this long.
     pub retention: crate::domain::units::Span,
@@ -39,18 +43,11 @@ pub struct Config {
     pub max_gib: u32,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Engine {
-    #[default]
-    Embedded,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Config {
             path: "hypercare-data".into(),
-            engine: Engine::Embedded,
+            engine: Engine::default(),
             retention: crate::domain::units::Span::secs(30 * 86_400),
             max_gib: 10,
         }
@@ -76,6 +73,9 @@ pub enum StoreError {
     Refused(#[from] MoveRefused),
     #[error("{0} not found")]
     NotFound(String),
+    /// The store that is configured elsewhere could not be asked.
+    #[error("{0}")]
+    Elsewhere(String),
     #[error("the store is shut down")]
     Closed,
     /// Another process held the write lock for too long.
@@ -155,6 +155,8 @@ pub struct Store {
     pub state: State,
     pub samples: Samples,
     pub clock: SharedClock,
+    /// Where queries are answered, when it is not here.
+    elsewhere: Option<Arc<dyn SeriesReader>>,
     dir: Arc<PathBuf>,
     reserve: Arc<Reserve>,
     /// Emptied by [`Store::close`].
@@ -174,12 +176,40 @@ impl Store {
         let samples = Samples::open(dir, role, reserve.clone(), clock.clone());
         let (state, samples) = tokio::try_join!(state, samples)?;
         let (dir, lock) = (Arc::new(dir.to_path_buf()), Arc::new(Mutex::new(lock)));
-        Ok(Store { state, samples, clock, dir, reserve, lock })
+        Ok(Store { state, samples, clock, elsewhere: None, dir, reserve, lock })
     }
     /// Keeps room on the disk for alerts, from now on: 32 MiB beside the databases, given up when the disk is full.
     pub async fn keep_reserve(&self) {
         let reserve = self.reserve.clone();
         let _ = tokio::task::spawn_blocking(move || reserve.keep()).await;
+    }
+    /// The same store, whose samples are read elsewhere; its own are what was collected here of late.
+    pub fn read_from(mut self, elsewhere: Arc<dyn SeriesReader>) -> Store {
+        self.elsewhere = Some(elsewhere);
+        self
+    }
+    /// Where queries read: the samples here, unless [`Store::read_from`] named another place.
+    pub fn reader(&self) -> Arc<dyn SeriesReader> {
+        match &self.elsewhere {
+            Some(elsewhere) => elsewhere.clone(),
+            None => Arc::new(self.samples.clone()),
+        }
+    }
+    /// Label sets of series that match and have samples in the range, sorted; from where queries read.
+    pub async fn label_sets(
+        &self,
+        matchers: &[Matcher],
+        start: Timestamp,
+        end: Timestamp,
+    ) -> Result<Vec<Labels>, StoreError> {
+        match self.elsewhere.as_ref().and_then(|e| e.engine()) {
+            Some(engine) => {
+                let matches = [matchers.to_vec()];
+                let of = Listing { matches: &matches, start, end };
+                engine.label_sets(of).await.map_err(|e| StoreError::Elsewhere(e.to_string()))
+            }
+            None => self.samples.series(matchers, start, end).await,
+        }
     }
     pub fn dir(&self) -> &Path {
         &self.dir

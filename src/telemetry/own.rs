@@ -16,6 +16,7 @@ struct Own {
     slots: Family<Labels, Counter>,
     received: Family<[(&'static str, &'static str); 2], Counter>,
     unstored: Counter,
+    elsewhere: Family<Labels, Counter>,
     evaluation: Histogram,
     lag: Histogram,
     delivery: Histogram,
@@ -27,6 +28,7 @@ fn own() -> &'static Own {
         let slots = Family::<Labels, Counter>::default();
         let received = Family::default();
         let unstored = Counter::default();
+        let elsewhere = Family::<Labels, Counter>::default();
         // From a millisecond to half a minute: an evaluation that takes longer has missed its next turn.
         let times = || Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0]);
         let (evaluation, lag, delivery) = (times(), times(), times());
@@ -36,10 +38,12 @@ fn own() -> &'static Own {
         registry.register("received_samples", help, Family::clone(&received));
         let help = "Samples that were collected and could not be stored";
         registry.register("unstored_samples", help, unstored.clone());
+        let help = "Samples for the store elsewhere by what came of them";
+        registry.register("sent_samples", help, elsewhere.clone());
         registry.register_with_unit("rule_eval", "One evaluation of all due rules", Unit::Seconds, evaluation.clone());
         registry.register_with_unit("rule_eval_lag", "How late an evaluation began", Unit::Seconds, lag.clone());
         registry.register_with_unit("delivery_latency", "From enqueued to accepted", Unit::Seconds, delivery.clone());
-        Own { registry, slots, received, unstored, evaluation, lag, delivery }
+        Own { registry, slots, received, unstored, elsewhere, evaluation, lag, delivery }
     })
 }
 
@@ -61,6 +65,11 @@ pub fn received(door: &'static str, result: &'static str, samples: u64) {
 /// The disk was full, or the file busy or damaged.
 pub fn unstored(samples: u64) {
     own().unstored.inc_by(samples);
+}
+
+/// `result` is `sent`, `refused` (by the other side, for good), `retried` or `forgotten` (by our own retention).
+pub fn sent_elsewhere(result: &'static str, samples: u64) {
+    own().elsewhere.get_or_create(&[("result", result)]).inc_by(samples);
 }
 
 pub fn rules_evaluated(took: Duration, late_by: Duration) {

@@ -132,6 +132,16 @@ impl Figures {
         f.add("head_samples", "Samples in memory.", Kind::Gauge, one(stats.head_samples as f64));
         f.add("page_samples", "Samples in sealed pages.", Kind::Gauge, one(stats.page_samples as f64));
         f.add("page_bytes", "Size of the sealed pages.", Kind::Gauge, one(stats.page_bytes as f64));
+        if let Some(waiting) = samples.waiting().await? {
+            let behind = waiting.oldest.map_or(0.0, |t| now.since(t).as_secs_f64());
+            f.add(
+                "unsent_samples",
+                "Samples that wait for the store elsewhere.",
+                Kind::Gauge,
+                one(waiting.samples as f64),
+            );
+            f.add("unsent_oldest_age_seconds", "Age of the oldest of them.", Kind::Gauge, one(behind));
+        }
         let file = |name: &str, v: f64| (vec![("file", name.to_string())], v);
         let bytes = vec![file("samples", stats.file_bytes as f64), file("state", state.file_bytes() as f64)];
         f.add("db_bytes", "Size of the database files with their logs.", Kind::Gauge, bytes);

@@ -205,7 +205,7 @@ impl App {
 
 impl prometheus_api::Backend for App {
     fn reader(&self) -> Arc<dyn SeriesReader> {
-        Arc::new(self.store.samples.clone())
+        self.store.reader()
     }
     fn clock(&self) -> SharedClock {
         self.store.clock.clone()

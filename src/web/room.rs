@@ -185,7 +185,7 @@ pub(super) async fn read(app: &App, wanted: Option<&str>) -> Result<Room, StoreE
         transitions: &transitions,
         baseline: baseline.as_ref(),
     };
-    let tiles = signals::tiles(&app.store.samples, &roles, &frame).await;
+    let tiles = signals::tiles(&*app.store.reader(), &roles, &frame).await;
     let data = data(newest, interval, now, launch);
     let verdict = match launch.filter(|l| l.live_at.is_some()) {
         Some(launch) => {

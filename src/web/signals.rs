@@ -76,7 +76,7 @@ pub(super) async fn arrivals(
 }
 
 /// Traffic, errors, latency, saturation, in this order; one without a role says so.
-pub(super) async fn tiles(samples: &Samples, roles: &Roles, frame: &Frame<'_>) -> Vec<Tile> {
+pub(super) async fn tiles(samples: &dyn SeriesReader, roles: &Roles, frame: &Frame<'_>) -> Vec<Tile> {
     let step = Duration::from_secs((frame.to.since(frame.from) / STEPS).as_secs().max(1));
     // Four samples at least, so that one lost scrape leaves a figure.
     let window = format!("{}s", step.max(frame.interval * 4).as_secs().max(4));
@@ -115,7 +115,7 @@ pub(super) async fn tiles(samples: &Samples, roles: &Roles, frame: &Frame<'_>) -
 }
 
 async fn tile(
-    samples: &Samples,
+    samples: &dyn SeriesReader,
     frame: &Frame<'_>,
     step: Duration,
     name: &'static str,
@@ -156,7 +156,7 @@ async fn tile(
 
 /// A refused expression counts as an error to show: a role may be a typing mistake.
 async fn ask(
-    samples: &Samples,
+    samples: &dyn SeriesReader,
     frame: &Frame<'_>,
     step: Duration,
     query: &str,

@@ -2,6 +2,7 @@
 //! Each test binary uses its own part.
 #![allow(dead_code)]
 
+pub mod engine;
 pub mod http;
 pub mod prometheus;
 pub mod smtp;

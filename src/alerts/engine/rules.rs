@@ -20,6 +20,8 @@ use crate::domain::metric::{LabelledSample, Labels, NAME, Sample, stale_marker};
 
 /// Gaps are read this far back: as far as `evaluate::sight` looks.
 const GAPS_BACK: Duration = Duration::from_secs(20 * 60);
+/// Where queries are answered elsewhere, rules wait so long for the newest samples to be there: a moment as a rule.
+const ARRIVES_WITHIN: Duration = Duration::from_secs(2);
 /// Days of feedback the spike's baseline needs, and the window before it.
 const FEEDBACK_BACK: Duration = Duration::from_secs(8 * 86_400);
 /// A message that waits longer than this is stuck: retries have come to their slowest.
@@ -57,6 +59,9 @@ impl Engine {
             if scheduled.due.is_some_and(|due| due > draft.now) {
                 continue;
             }
+            if draft.report.groups_evaluated == 0 {
+                self.store.samples.arrived(ARRIVES_WITHIN).await;
+            }
             scheduled.due = Some(next_slot(&scheduled.group, scheduled.interval, draft.now));
             scheduled.last_eval = Some(draft.now);
             // Cloned, because evaluating borrows the whole engine; a group is a few kilobytes.
@@ -77,13 +82,14 @@ impl Engine {
     /// A recording rule: results are durable before the next rule of the group reads them.
     async fn record(&mut self, group: &RuleGroup, rule: &Rule, draft: &Draft) -> Result<(), String> {
         let at = draft.now.minus(group.offset);
-        let mut samples = evaluate::record(&self.store.samples, group, rule, at, &self.options).await?;
+        let mut samples = evaluate::record(&*self.store.reader(), group, rule, at, &self.options).await?;
         let now_there: BTreeSet<Labels> = samples.iter().map(|s| s.labels.clone()).collect();
         let before = self.recorded.insert(rule.id.clone(), now_there.clone()).unwrap_or_default();
         let gone = before.into_iter().filter(|l| !now_there.contains(l));
         samples.extend(gone.map(|labels| LabelledSample { labels, sample: Sample { t: at, v: stale_marker() } }));
         if !samples.is_empty() {
             self.store.samples.append(samples).await.map_err(|e| format!("the result could not be stored: {e}"))?;
+            self.store.samples.arrived(ARRIVES_WITHIN).await;
         }
         Ok(())
     }
@@ -104,12 +110,12 @@ impl Engine {
             options: &self.options,
             service_of: &service_of,
         };
-        let reader = &self.store.samples;
-        let instances = evaluate::alerts(reader, group, rule, alert, at, &context).await?;
+        let instances = evaluate::alerts(&*self.store.reader(), group, rule, alert, at, &context).await?;
         let known = draft.alerts.range((rule.id.clone(), String::new())..).next().is_some_and(|(k, _)| k.0 == rule.id);
         let waiting = self.unready.contains(&rule.id);
         let sight = match known || waiting || !instances.is_empty() {
-            true => evaluate::sight(reader, rule, gaps, at, &self.options).await?,
+            // What was collected here, stale markers and all, whoever answers the query.
+            true => evaluate::sight(&self.store.samples, rule, gaps, at, &self.options).await?,
             false => Sight::default(),
         };
         if waiting {

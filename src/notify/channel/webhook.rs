@@ -18,7 +18,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::notification::{AlertLine, Message, OutboxRow};
 use crate::domain::problem::Problem;
 use crate::domain::secret::{Secret, redact};
-use crate::net::{Client, NetError, Redirects, Request, Response};
+use crate::net::{Client, NetError, Redirects, Request, Response, retry_after};
 use crate::notify::bucket::Rate;
 use crate::notify::message::{tidy, tidy_line};
 
@@ -167,16 +167,6 @@ fn judge(answer: &Response, now: Timestamp) -> Result<Receipt, SendError> {
         408 | 425 | 429 | 500..=599 => Err(SendError::Retry { detail, after: retry_after(answer, now) }),
         _ => Err(SendError::Permanent { detail, disable: false }),
     }
-}
-
-/// `Retry-After` as seconds or as a date (RFC 9110, 10.2.3).
-fn retry_after(answer: &Response, now: Timestamp) -> Option<Duration> {
-    let text = answer.header("retry-after")?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = chrono::DateTime::parse_from_rfc2822(&text.replace("GMT", "+0000")).ok()?;
-    Some(Timestamp::from_ms(date.timestamp_millis()).since(now))
 }
 
 /// `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, one for each key of `secret`.

@@ -20,9 +20,11 @@ use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::gap::{Gap, GapReason};
 use crate::domain::metric::{LabelledSample, Labels, Metadata, NAME, Sample};
 use crate::domain::problem::Problem;
-use crate::domain::secret::Secret;
+use crate::domain::secret::{Secret, authorization};
 use crate::domain::units::Span;
 use crate::net::{Client, Request};
+
+pub use crate::domain::secret::BasicAuth;
 
 pub use collector::Collector;
 
@@ -194,14 +196,6 @@ fn instance_of(url: &Url) -> String {
     url.port_or_known_default().map_or_else(|| host.to_string(), |port| format!("{host}:{port}"))
 }
 
-/// `{ username = "…", password = "${env:NAME}" }`
-#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct BasicAuth {
-    pub username: String,
-    pub password: Secret,
-}
-
 /// How a source shows who it is. Read at each use, so that a rotation needs no restart.
 #[derive(Debug, Clone, Default)]
 struct Credentials {
@@ -217,19 +211,12 @@ impl Credentials {
     }
 
     fn sign(&self, request: Request) -> Result<Request, SourceError> {
-        use base64::Engine as _;
         let missing = |e: crate::domain::secret::SecretError| SourceError::new(GapReason::Disabled, e.to_string());
-        if let Some(token) = &self.bearer {
-            let token = token.reveal().map_err(missing)?;
-            return Ok(request.header("authorization", format!("Bearer {}", token.expose())));
-        }
-        if let Some(basic) = &self.basic {
-            let password = basic.password.reveal().map_err(missing)?;
-            let pair = format!("{}:{}", basic.username, password.expose());
-            let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-            return Ok(request.header("authorization", format!("Basic {encoded}")));
-        }
-        Ok(request)
+        let value = authorization(self.bearer.as_ref(), self.basic.as_ref()).map_err(missing)?;
+        Ok(match value {
+            Some(value) => request.header("authorization", value),
+            None => request,
+        })
     }
 }
 

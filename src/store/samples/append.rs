@@ -94,6 +94,7 @@ impl Samples {
                     plan.new.iter().for_each(|(labels, id)| insert(&mut index, *id, labels.clone()));
                     if let Some(info) = info {
                         index.replay(*info, &plan.samples);
+                        published.outgoing.appended(info.id);
                     }
                 },
             )

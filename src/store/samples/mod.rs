@@ -12,6 +12,7 @@ mod compact;
 mod gaps;
 mod index;
 mod load;
+mod outgoing;
 mod page;
 mod read;
 mod renew;
@@ -40,6 +41,7 @@ use crate::domain::roles::Roles;
 pub use append::SeriesBatch;
 use index::Index;
 use load::Mark;
+pub use outgoing::{Piece, Sent, Waiting};
 use read::{Sight, bodies};
 pub use renew::SetAside;
 use splice::Loaded;
@@ -59,6 +61,7 @@ const KIND: Kind = Kind {
         include_str!("../../../migrations/samples/0004_gaps.sql"),
         include_str!("../../../migrations/samples/0005_metadata.sql"),
         include_str!("../../../migrations/samples/0006_page_directory_crc.sql"),
+        include_str!("../../../migrations/samples/0007_outgoing.sql"),
     ],
 };
 
@@ -81,6 +84,7 @@ struct Inner {
     warm: Mutex<Warm>,
     /// Why the last append failed; none when it did not.
     refused: Mutex<Option<String>>,
+    outgoing: outgoing::Outgoing,
 }
 
 impl Inner {
@@ -133,6 +137,7 @@ impl Samples {
                 limits: Mutex::new((CAP_BYTES, None)),
                 warm: Mutex::default(),
                 refused: Mutex::default(),
+                outgoing: outgoing::Outgoing::default(),
             }),
         })
     }

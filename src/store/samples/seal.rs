@@ -11,6 +11,7 @@ use std::time::Duration;
 use sqlx::SqliteConnection;
 
 use super::index::{Index, Page};
+use super::outgoing::set_aside;
 use super::page::{self, Strand};
 use super::{Inner, Samples};
 use crate::domain::clock::Timestamp;
@@ -55,6 +56,10 @@ impl Samples {
             Err(error) => Err(error),
         };
         // Also when packing found no room: dropping makes some.
+        let lost = self.trim_outgoing(keep_from).await?;
+        if lost > 0 {
+            tracing::error!(samples = lost, "waited too long to be sent to the store elsewhere and were let go");
+        }
         self.drop_before(keep_from).await?;
         self.drop_over_cap().await?;
         self.forget_series(keep_from).await?;
@@ -87,6 +92,7 @@ impl Samples {
             .write_then(
                 move |c| {
                     Box::pin(async move {
+                        set_aside(&mut *c, last_batch).await?;
                         sqlx::query("DELETE FROM head_batch WHERE id <= ?1").bind(last_batch).execute(&mut *c).await?;
                         bump_epoch(c).await
                     })

@@ -140,6 +140,8 @@ impl From<QueryError> for Problem {
                 return Problem { status: StatusCode::SERVICE_UNAVAILABLE, kind: "timeout", message };
             }
             QueryError::Read(_) => return internal(message),
+            // Its message was made for the user: an address without its secrets, and what to do.
+            QueryError::Elsewhere(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         };
         Problem { status, kind, message }
     }

@@ -9,6 +9,7 @@ use super::params::{Params, truncate};
 use super::{Answer, Backend, Problem, internal, json, success};
 use crate::domain::clock::Timestamp;
 use crate::domain::metric::{Labels, Matcher, NAME};
+use crate::domain::query::Listing;
 use crate::promql::{Notes, QueryError};
 
 /// Series that are looked through when there is no index.
@@ -38,8 +39,13 @@ pub(super) async fn names<B: Backend>(State(backend): State<B>, RawQuery(query):
     let params = Params::read(query.as_deref(), &body);
     let limit = params.limit("limit")?;
     let (matches, start, end) = params.matches()?;
-    let names: Vec<String> = match (matches.is_empty(), backend.samples()) {
-        (true, Some(samples)) => samples.label_names().await.map_err(internal)?,
+    let reader = backend.reader();
+    let names: Vec<String> = match (reader.engine(), matches.is_empty(), backend.samples()) {
+        (Some(engine), ..) => {
+            let of = Listing { matches: &matches, start, end };
+            engine.label_names(of).await.map_err(QueryError::from)?
+        }
+        (None, true, Some(samples)) => samples.label_names().await.map_err(internal)?,
         _ => {
             let sets = label_sets(&backend, matches, start, end).await?;
             let names: BTreeSet<&str> = sets.iter().flat_map(|l| l.iter().map(|(n, _)| n)).collect();
@@ -61,8 +67,13 @@ pub(super) async fn values<B: Backend>(
     let params = Params::read(query.as_deref(), &Bytes::new());
     let limit = params.limit("limit")?;
     let (matches, start, end) = params.matches()?;
-    let values: Vec<String> = match (matches.is_empty(), backend.samples()) {
-        (true, Some(samples)) => samples.label_values(&name).await.map_err(internal)?,
+    let reader = backend.reader();
+    let values: Vec<String> = match (reader.engine(), matches.is_empty(), backend.samples()) {
+        (Some(engine), ..) => {
+            let of = Listing { matches: &matches, start, end };
+            engine.label_values(&name, of).await.map_err(QueryError::from)?
+        }
+        (None, true, Some(samples)) => samples.label_values(&name).await.map_err(internal)?,
         _ => {
             let sets = label_sets(&backend, matches, start, end).await?;
             let values: BTreeSet<&str> = sets.iter().filter_map(|l| l.get(&name)).collect();
@@ -109,6 +120,10 @@ async fn label_sets<B: Backend>(
     if matches.is_empty() {
         let everything = Matcher::regex(NAME, ".+").map_err(|e| Problem::bad("match[]", e))?;
         matches.push(vec![everything]);
+    }
+    if let Some(engine) = backend.reader().engine() {
+        let of = Listing { matches: &matches, start, end };
+        return Ok(engine.label_sets(of).await.map_err(QueryError::from)?.into_iter().collect());
     }
     let mut found = BTreeSet::new();
     for matchers in &matches {
