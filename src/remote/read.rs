@@ -1,9 +1,11 @@
 //! Reading elsewhere: whole expressions go to the HTTP API of Prometheus, which Mimir, Thanos and VictoriaMetrics speak
 //! too. Raw samples come as a range selector's answer; it leaves stale markers out.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 use url::Url;
 
 use super::answer::{self, Envelope, Fault};
@@ -18,6 +20,9 @@ use crate::store::Remote;
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Longer ones are read on a thread of their own.
 const INLINE_BYTES_MAX: usize = 256 << 10;
+/// After a silence as long as a request may take, further ones fail at once for so long: a hundred rules must not wait
+/// for a dead address one after the other.
+const SILENT_FOR: Duration = Duration::from_secs(10);
 /// Times before 1970 or after the year 9999 are not understood everywhere.
 const TIME_MAX_MS: i64 = 253_402_300_799_000;
 
@@ -25,13 +30,25 @@ const TIME_MAX_MS: i64 = 253_402_300_799_000;
 pub struct Reader {
     remote: Remote,
     client: Client,
+    heard: Mutex<Heard>,
+}
+
+/// When something was last heard, and until when nobody is asked.
+#[derive(Default)]
+struct Heard {
+    last: Option<Instant>,
+    silent_until: Option<Instant>,
 }
 
 type Pairs = Vec<(&'static str, String)>;
 
 impl Reader {
     pub fn new(remote: &Remote, client: Client) -> Reader {
-        Reader { remote: remote.clone(), client }
+        Reader { remote: remote.clone(), client, heard: Mutex::default() }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn url(&self, path: &str) -> Url {
@@ -59,8 +76,25 @@ impl Reader {
         let timeout = timeout.min(self.remote.timeout.get());
         let request = Request { timeout, body_bytes_limit: ANSWER_BYTES_MAX, ..request };
         let signed = sign(&self.remote, request).map_err(|e| ReadError::Elsewhere(format!("{at}: {e}")))?;
-        let response = self.client.send(signed).await.map_err(|e| unreachable(&at, e))?;
-        judge(&at, response)
+        if self.heard().silent_until.is_some_and(|until| Instant::now() < until) {
+            return Err(ReadError::Elsewhere(format!(
+                "{at} was silent for {timeout:?} a moment ago; not asked again yet"
+            )));
+        }
+        let begun = Instant::now();
+        let answered = self.client.send(signed).await;
+        let mut heard = self.heard();
+        match &answered {
+            Err(NetError::Timeout(_)) => {
+                // One slow query among others that are answered is no silence.
+                if heard.last.is_none_or(|last| last < begun) {
+                    heard.silent_until = Some(Instant::now() + SILENT_FOR);
+                }
+            }
+            _ => *heard = Heard { last: Some(Instant::now()), silent_until: None },
+        }
+        drop(heard);
+        judge(&at, answered.map_err(|e| unreachable(&at, e))?)
     }
 }
 

@@ -318,3 +318,88 @@ impl Gather {
         Piece { series, samples, forgotten, upto }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::{Clock as _, ManualClock};
+    use crate::domain::metric::{LabelledSample, NAME};
+    use crate::store::{Role, Store};
+
+    const T0: i64 = 1_760_000_000_000;
+
+    fn batch(minute: i64) -> Vec<LabelledSample> {
+        let t = Timestamp::from_ms(T0 + minute * 60_000);
+        let of = |s: i64| Labels::new([(NAME, "x".to_string()), ("s", s.to_string())]);
+        (0..10).map(|s| LabelledSample { labels: of(s), sample: Sample { t, v: s as f64 } }).collect()
+    }
+
+    #[tokio::test]
+    async fn pieces_follow_each_other_across_batches_seals_and_restarts() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(Timestamp::from_ms(T0));
+        let mut store = Store::open(dir.path(), Role::Daemon, clock.clone()).await.unwrap();
+        assert_eq!(store.samples.waiting().await.unwrap(), None);
+        store.samples.append(batch(0)).await.unwrap();
+        let mut sent = store.samples.keep_outgoing().await.unwrap();
+        let mut seen = Vec::new();
+        for minute in 1..400 {
+            store.samples.append(batch(minute)).await.unwrap();
+            clock.advance(Duration::from_secs(60));
+            if minute % 100 == 50 {
+                store.samples.maintain(clock.now(), Timestamp::from_ms(0)).await.unwrap();
+                store.close().await;
+                store = Store::open(dir.path(), Role::Daemon, clock.clone()).await.unwrap();
+                assert_eq!(store.samples.keep_outgoing().await.unwrap(), sent);
+                let piece = store.samples.outgoing(sent, 57).await.unwrap().unwrap();
+                assert_eq!(piece.samples, 57);
+                seen.push(piece.series);
+                sent = piece.upto;
+                store.samples.sent(sent).await.unwrap();
+            }
+        }
+        while let Some(piece) = store.samples.outgoing(sent, 1000).await.unwrap() {
+            assert!(piece.samples <= 1000 && piece.forgotten == 0);
+            seen.push(piece.series);
+            sent = piece.upto;
+            store.samples.sent(sent).await.unwrap();
+        }
+        assert_eq!(store.samples.waiting().await.unwrap().unwrap().samples, 0);
+        let mut times: HashMap<Labels, Vec<i64>> = HashMap::new();
+        for (labels, samples) in seen.into_iter().flatten() {
+            times.entry(labels).or_default().extend(samples.iter().map(|s| s.t.ms()));
+        }
+        let every: Vec<i64> = (0..400).map(|minute| T0 + minute * 60_000).collect();
+        assert!(times.len() == 10 && times.values().all(|t| *t == every));
+        store.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_waits_too_long_or_takes_too_much_is_let_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(Timestamp::from_ms(T0));
+        let store = Store::open(dir.path(), Role::Daemon, clock.clone()).await.unwrap();
+        let sent = store.samples.keep_outgoing().await.unwrap();
+        for minute in 0..300 {
+            store.samples.append(batch(minute)).await.unwrap();
+        }
+        let half = store.samples.outgoing(sent, 5).await.unwrap().unwrap();
+        store.samples.sent(half.upto).await.unwrap();
+        clock.advance(Duration::from_secs(300 * 60));
+        store.samples.maintain(clock.now(), Timestamp::from_ms(0)).await.unwrap();
+        // The rest is in the head still.
+        let aside = 240;
+        let lost = store.samples.trim_outgoing(Timestamp::from_ms(T0 + 10 * 60_000)).await.unwrap();
+        assert_eq!(lost, 100);
+        store.samples.set_limits(4 * 500, None);
+        let lost = store.samples.trim_outgoing(Timestamp::from_ms(0)).await.unwrap();
+        assert!((1500..10 * (aside - 10)).contains(&lost), "{lost}");
+        // What was begun is gone; sending goes on with what is left.
+        let next = store.samples.outgoing(half.upto, 10).await.unwrap().unwrap();
+        assert_eq!((next.samples, next.series.len()), (10, 10));
+        assert!(next.series[0].1[0].t.ms() > T0 + 100 * 60_000);
+        assert_eq!(store.samples.drop_outgoing().await.unwrap(), aside - 10 - lost / 10);
+        assert_eq!(store.samples.waiting().await.unwrap(), None);
+        store.close().await;
+    }
+}

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use super::params::Params;
 use super::{Answer, Backend, Problem, Target, internal, plain};
-use crate::domain::metric::{Matcher, NAME, Sample, is_stale};
+use crate::domain::metric::{Matcher, NAME, Sample, SeriesReader as _, is_stale};
 use crate::promql::duration_text;
 
 pub(super) async fn targets<B: Backend>(State(backend): State<B>, RawQuery(query): RawQuery) -> Answer {
@@ -65,7 +65,12 @@ async fn newest<B: Backend>(backend: &B, target: &Target, name: &str) -> Result<
     let own = target.labels.iter().filter(|(n, _)| matches!(n.as_str(), "job" | "instance"));
     matchers.extend(own.map(|(n, v)| Matcher::equal(n, v)));
     let now = backend.clock().now();
-    let found = backend.reader().select(&matchers, now.minus(backend.options().lookback), now, 10_000).await;
+    let from = now.minus(backend.options().lookback);
+    // Our own scrapes are here, wherever queries are answered.
+    let found = match backend.samples() {
+        Some(samples) => samples.select(&matchers, from, now, 10_000).await,
+        None => backend.reader().select(&matchers, from, now, 10_000).await,
+    };
     let found = found.map_err(internal)?;
     Ok(found.iter().filter_map(|s| s.samples.last().copied()).filter(|s| !is_stale(s.v)).max_by_key(|s| s.t))
 }
