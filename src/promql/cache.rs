@@ -250,9 +250,13 @@ mod tests {
                 let step = Duration::from_secs(10);
                 reader.read.store(0, Relaxed);
                 let kept = cache.range(&reader, expr, start, end, step, &opts).await.unwrap();
-                read += reader.read.swap(0, Relaxed);
+                let with_cache = reader.read.swap(0, Relaxed);
                 let fresh = answer_range(&reader, expr, start, end, step, &opts).await.unwrap();
-                fresh_read += reader.read.swap(0, Relaxed);
+                // Of a query whose windows are short beside its span.
+                if expr.text() == queries[0] {
+                    read += with_cache;
+                    fresh_read += reader.read.swap(0, Relaxed);
+                }
                 assert_eq!((kept.value, kept.notes), (fresh.value, fresh.notes), "{expr:?} round {round}");
             }
         }

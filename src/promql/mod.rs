@@ -42,8 +42,8 @@ use notes::Collector;
 use plan::{Kind, Node, Plan};
 use syntax::ast::{self, Frame};
 
-pub use cache::Cache;
 pub use crate::domain::query::Value;
+pub use cache::Cache;
 pub use notes::Notes;
 
 /// Steps a range query may have per series, Prometheus' own limit.

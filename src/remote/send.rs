@@ -81,16 +81,19 @@ impl Sender {
     }
 
     async fn empty(&mut self, shutdown: &CancellationToken) -> Result<(), StoreError> {
-        let mut sent = self.samples.keep_outgoing().await?;
+        let (mut sent, mut under_way) = self.samples.keep_outgoing().await?;
         while !shutdown.is_cancelled() {
-            match self.samples.outgoing(sent, SAMPLES_PER_REQUEST).await? {
-                Some(piece) => match self.deliver(&piece, shutdown).await {
-                    Delivered::Stopped => return Ok(()),
-                    delivered => {
-                        self.settle(&piece, delivered).await?;
-                        sent = piece.upto;
+            match self.samples.outgoing(sent, under_way.take(), SAMPLES_PER_REQUEST).await? {
+                Some(piece) => {
+                    self.samples.sending(piece.upto).await?;
+                    match self.deliver(&piece, shutdown).await {
+                        Delivered::Stopped => return Ok(()),
+                        delivered => {
+                            self.settle(&piece, delivered).await?;
+                            sent = piece.upto;
+                        }
                     }
-                },
+                }
                 None => self.wait(sent, shutdown).await,
             }
         }

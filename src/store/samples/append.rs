@@ -204,13 +204,15 @@ pub(super) async fn write(connection: &mut SqliteConnection, plan: &Plan) -> Res
     }
     let Some(max_t) = plan.samples.iter().map(|s| s.1).max() else { return Ok(None) };
     let blob = batch::encode_batch(&plan.samples);
-    let id =
+    let ids: Vec<i64> =
         sqlx::query_scalar("INSERT INTO head_batch (max_t, count, crc, blob) VALUES (?1, ?2, ?3, ?4) RETURNING id")
             .bind(max_t)
             .bind(plan.samples.len() as i64)
             .bind(i64::from(crc32fast::hash(&blob)))
             .bind(&blob)
-            .fetch_one(connection)
+            // To the end of the statement: alone it commits there, and only there says whether that went well.
+            .fetch_all(connection)
             .await?;
+    let id = ids.first().copied().ok_or_else(|| StoreError::Database("a batch was given no number".into()))?;
     Ok(Some(BatchInfo { id, max_t, count: plan.samples.len() as u64 }))
 }

@@ -32,6 +32,22 @@ pub struct Sent {
     samples: i64,
 }
 
+impl Sent {
+    fn is_after(self, other: Sent) -> bool {
+        let place = |sent: Sent| (sent.batch.max(sent.part - 1), sent.samples);
+        place(self) > place(other)
+    }
+
+    /// How many of a batch's samples lie before this position.
+    fn of(self, batch: i64, samples: usize) -> usize {
+        match () {
+            () if batch <= self.batch => samples,
+            () if batch == self.part => usize::try_from(self.samples).unwrap_or(0).min(samples),
+            () => 0,
+        }
+    }
+}
+
 /// What to send next.
 #[derive(Debug, Default)]
 pub struct Piece {
@@ -77,22 +93,25 @@ impl Outgoing {
 }
 
 impl Samples {
-    /// From now on what is appended, and what is in the head, waits to be sent. Returns how far sending had come.
-    pub async fn keep_outgoing(&self) -> Result<Sent> {
+    /// From now on what is appended, and what is in the head, waits to be sent. Returns how far sending had come, and what
+    /// was under way, if anything: see [`Samples::sending`].
+    pub async fn keep_outgoing(&self) -> Result<(Sent, Option<Sent>)> {
         self.writable()?;
-        let (sent, last) = self
+        let (sent, asked, last) = self
             .inner
             .db
             .write(|c| {
                 Box::pin(async move {
                     sqlx::raw_sql(
-                        "INSERT OR IGNORE INTO meta VALUES ('sent_batch', 0), ('sent_part', 0), ('sent_samples', 0)",
+                        "INSERT OR IGNORE INTO meta VALUES ('sent_batch', 0), ('sent_part', 0), ('sent_samples', 0),
+                                                           ('asked_batch', 0), ('asked_part', 0), ('asked_samples', 0)",
                     )
                     .execute(&mut *c)
                     .await?;
                     let last: i64 =
                         sqlx::query_scalar("SELECT coalesce(max(id), 0) FROM head_batch").fetch_one(&mut *c).await?;
-                    Ok((position(c).await?.unwrap_or_default(), last))
+                    let (sent, asked) = (position(&mut *c, "sent").await?, position(c, "asked").await?);
+                    Ok((sent.unwrap_or_default(), asked, last))
                 })
             })
             .await?;
@@ -100,7 +119,7 @@ impl Samples {
         outgoing.last.fetch_max(last, Ordering::SeqCst);
         outgoing.sent.send_replace(sent.batch);
         outgoing.on.store(true, Ordering::SeqCst);
-        Ok(sent)
+        Ok((sent, asked.filter(|asked| asked.is_after(sent))))
     }
 
     /// Nothing is to be sent any more; what waits is let go. Returns how many batches had waited aside.
@@ -110,7 +129,7 @@ impl Samples {
             .db
             .write(|c| {
                 Box::pin(async move {
-                    sqlx::raw_sql("DELETE FROM meta WHERE key IN ('sent_batch', 'sent_part', 'sent_samples')")
+                    sqlx::raw_sql("DELETE FROM meta WHERE key GLOB 'sent_*' OR key GLOB 'asked_*'")
                         .execute(&mut *c)
                         .await?;
                     Ok(sqlx::query("DELETE FROM outgoing").execute(c).await?.rows_affected())
@@ -119,9 +138,11 @@ impl Samples {
             .await
     }
 
-    /// The next samples after `sent`, about `samples_max` of them at most; `None` when nothing waits.
-    pub async fn outgoing(&self, sent: Sent, samples_max: usize) -> Result<Option<Piece>> {
-        let mut piece = Gather { upto: sent, left: samples_max, bytes_left: PIECE_BYTES_MAX, ..Gather::default() };
+    /// The next samples after `sent`, up to `until` if that is given, about `samples_max` of them at most; `None` when
+    /// nothing waits.
+    pub async fn outgoing(&self, sent: Sent, until: Option<Sent>, samples_max: usize) -> Result<Option<Piece>> {
+        let bytes_left = PIECE_BYTES_MAX;
+        let mut piece = Gather { upto: sent, until, left: samples_max, bytes_left, ..Gather::default() };
         let mut reader = self.inner.db.reader().await?;
         // One statement, so one moment: a seal moves batches from one table to the other.
         let mut rows = sqlx::query(
@@ -146,21 +167,20 @@ impl Samples {
         Ok((piece.upto != sent).then(|| piece.done()))
     }
 
+    /// The other side is about to be asked to take all up to here. Whether it did is not known before [`Samples::sent`]:
+    /// after a crash the same samples must go in one request again. With newer ones among them a Prometheus that has the
+    /// others would refuse all.
+    pub async fn sending(&self, upto: Sent) -> Result<()> {
+        self.inner.db.write(move |c| Box::pin(move_to(c, "asked", upto))).await
+    }
+
     /// All up to here is with the other side, or was refused by it for good.
     pub async fn sent(&self, upto: Sent) -> Result<()> {
         self.inner
             .db
             .write(move |c| {
                 Box::pin(async move {
-                    sqlx::query(
-                        "UPDATE meta SET value = CASE key WHEN 'sent_batch' THEN ?1 WHEN 'sent_part' THEN ?2 ELSE ?3 END
-                         WHERE key IN ('sent_batch', 'sent_part', 'sent_samples')",
-                    )
-                    .bind(upto.batch)
-                    .bind(upto.part)
-                    .bind(upto.samples)
-                    .execute(&mut *c)
-                    .await?;
+                    move_to(&mut *c, "sent", upto).await?;
                     sqlx::query("DELETE FROM outgoing WHERE id <= ?1").bind(upto.batch).execute(c).await?;
                     Ok(())
                 })
@@ -200,7 +220,7 @@ impl Samples {
     /// How much waits to be sent; `None` when nothing is sent from here.
     pub async fn waiting(&self) -> Result<Option<Waiting>> {
         let mut reader = self.inner.db.reader().await?;
-        let Some(sent) = position(&mut reader).await? else { return Ok(None) };
+        let Some(sent) = position(&mut reader, "sent").await? else { return Ok(None) };
         let (samples, oldest): (i64, Option<i64>) = sqlx::query_as(
             "WITH waits AS (SELECT id, max_t, count FROM outgoing WHERE id > ?1 UNION ALL
                             SELECT id, max_t, count FROM head_batch WHERE id > ?1)
@@ -254,14 +274,30 @@ pub(super) async fn set_aside(connection: &mut SqliteConnection, last_batch: i64
     Ok(())
 }
 
-async fn position(connection: &mut SqliteConnection) -> Result<Option<Sent>> {
+/// `which` is `sent` or `asked`.
+async fn position(connection: &mut SqliteConnection, which: &str) -> Result<Option<Sent>> {
     let found: Option<(i64, i64, i64)> = sqlx::query_as(
         "SELECT b.value, p.value, s.value FROM meta b, meta p, meta s
-         WHERE b.key = 'sent_batch' AND p.key = 'sent_part' AND s.key = 'sent_samples'",
+         WHERE b.key = ?1 || '_batch' AND p.key = ?1 || '_part' AND s.key = ?1 || '_samples'",
     )
+    .bind(which)
     .fetch_optional(connection)
     .await?;
     Ok(found.map(|(batch, part, samples)| Sent { batch, part, samples }))
+}
+
+async fn move_to(connection: &mut SqliteConnection, which: &'static str, to: Sent) -> Result<()> {
+    sqlx::query(
+        "UPDATE meta SET value = CASE key WHEN ?1 || '_batch' THEN ?2 WHEN ?1 || '_part' THEN ?3 ELSE ?4 END
+         WHERE key IN (?1 || '_batch', ?1 || '_part', ?1 || '_samples')",
+    )
+    .bind(which)
+    .bind(to.batch)
+    .bind(to.part)
+    .bind(to.samples)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// A piece in the making.
@@ -273,6 +309,7 @@ struct Gather {
     samples: u64,
     forgotten: u64,
     upto: Sent,
+    until: Option<Sent>,
     left: usize,
     bytes_left: usize,
 }
@@ -284,8 +321,9 @@ impl Gather {
         let index = inner.read();
         let from = if self.upto.part == id { usize::try_from(self.upto.samples).unwrap_or(0) } else { 0 };
         let from = from.min(samples.len());
-        for &(series, t, bits) in &samples[from..] {
-            if self.left == 0 || self.bytes_left == 0 {
+        let end = self.until.map_or(samples.len(), |until| until.of(id, samples.len()));
+        for (at, &(series, t, bits)) in samples.iter().enumerate().skip(from) {
+            if self.left == 0 || self.bytes_left == 0 || at >= end {
                 return false;
             }
             let found = self.stands.entry(series).or_insert_with(|| {
@@ -341,7 +379,7 @@ mod tests {
         let mut store = Store::open(dir.path(), Role::Daemon, clock.clone()).await.unwrap();
         assert_eq!(store.samples.waiting().await.unwrap(), None);
         store.samples.append(batch(0)).await.unwrap();
-        let mut sent = store.samples.keep_outgoing().await.unwrap();
+        let (mut sent, _) = store.samples.keep_outgoing().await.unwrap();
         let mut seen = Vec::new();
         for minute in 1..400 {
             store.samples.append(batch(minute)).await.unwrap();
@@ -350,15 +388,22 @@ mod tests {
                 store.samples.maintain(clock.now(), Timestamp::from_ms(0)).await.unwrap();
                 store.close().await;
                 store = Store::open(dir.path(), Role::Daemon, clock.clone()).await.unwrap();
-                assert_eq!(store.samples.keep_outgoing().await.unwrap(), sent);
-                let piece = store.samples.outgoing(sent, 57).await.unwrap().unwrap();
+                assert_eq!(store.samples.keep_outgoing().await.unwrap(), (sent, None));
+                let piece = store.samples.outgoing(sent, None, 57).await.unwrap().unwrap();
                 assert_eq!(piece.samples, 57);
+                // Killed before the answer: the same samples again, although there are more by now.
+                store.samples.sending(piece.upto).await.unwrap();
+                store.close().await;
+                store = Store::open(dir.path(), Role::Daemon, clock.clone()).await.unwrap();
+                assert_eq!(store.samples.keep_outgoing().await.unwrap(), (sent, Some(piece.upto)));
+                let again = store.samples.outgoing(sent, Some(piece.upto), 1000).await.unwrap().unwrap();
+                assert_eq!((again.upto, &again.series), (piece.upto, &piece.series));
                 seen.push(piece.series);
                 sent = piece.upto;
                 store.samples.sent(sent).await.unwrap();
             }
         }
-        while let Some(piece) = store.samples.outgoing(sent, 1000).await.unwrap() {
+        while let Some(piece) = store.samples.outgoing(sent, None, 1000).await.unwrap() {
             assert!(piece.samples <= 1000 && piece.forgotten == 0);
             seen.push(piece.series);
             sent = piece.upto;
@@ -379,12 +424,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let clock = ManualClock::at(Timestamp::from_ms(T0));
         let store = Store::open(dir.path(), Role::Daemon, clock.clone()).await.unwrap();
-        let sent = store.samples.keep_outgoing().await.unwrap();
+        let (sent, _) = store.samples.keep_outgoing().await.unwrap();
         for minute in 0..300 {
             store.samples.append(batch(minute)).await.unwrap();
             clock.advance(Duration::from_secs(60));
         }
-        let half = store.samples.outgoing(sent, 5).await.unwrap().unwrap();
+        let half = store.samples.outgoing(sent, None, 5).await.unwrap().unwrap();
         store.samples.sent(half.upto).await.unwrap();
         store.samples.maintain(clock.now(), Timestamp::from_ms(0)).await.unwrap();
         // The last hour is in the head still.
@@ -395,7 +440,7 @@ mod tests {
         let lost = store.samples.trim_outgoing(Timestamp::from_ms(0)).await.unwrap();
         assert!((1500..10 * (aside - 10)).contains(&lost), "{lost}");
         // What was begun is gone; sending goes on with what is left.
-        let next = store.samples.outgoing(half.upto, 10).await.unwrap().unwrap();
+        let next = store.samples.outgoing(half.upto, None, 10).await.unwrap().unwrap();
         assert_eq!((next.samples, next.series.len()), (10, 10));
         assert!(next.series[0].1[0].t.ms() > T0 + 100 * 60_000);
         assert_eq!(store.samples.drop_outgoing().await.unwrap(), aside - 10 - lost / 10);
