@@ -20,7 +20,7 @@ use crate::store::writer::transaction;
 const AHEAD_MAX: Duration = Duration::from_secs(600);
 /// An append waits for a seal while the head has more samples than this (16 bytes each): a backfill brings millions a
 /// second, and upkeep comes once a minute.
-const HEAD_SAMPLES_WAIT: u64 = 750_000;
+const HEAD_SAMPLES_WAIT: u64 = 1_000_000;
 
 /// Series with their samples in ascending time. A series may come more than once.
 pub type SeriesBatch = Vec<(Labels, Vec<Sample>)>;

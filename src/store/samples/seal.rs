@@ -22,8 +22,8 @@ use crate::store::state::Result;
 const HEAD_KEEPS: Duration = Duration::from_secs(3600);
 /// Sealing waits until the oldest batch is this old, so that pages are worth their directory.
 const HEAD_AGE_MAX: Duration = Duration::from_secs(2 * 3600);
-/// And no longer than this many samples in the head: 16 bytes each, so 8 MB.
-const HEAD_SAMPLES_MAX: u64 = 500_000;
+/// And no longer than this many samples in the head: 16 bytes each, so 13 MB.
+const HEAD_SAMPLES_MAX: u64 = 800_000;
 /// A page belongs to one window of this length, aligned to the epoch. Measured on a day of a web shop's series: six
 /// hours at 15 s pack smallest (0.72 bytes a value; 0.76 for two hours, 0.73 for a day) and unpack fastest.
 pub(super) const WINDOW_MS: i64 = 6 * 3_600_000;
