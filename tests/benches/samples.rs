@@ -3,25 +3,28 @@
 
 #![expect(clippy::print_stdout, reason = "a bench prints its figures")]
 
+#[path = "support/day.rs"]
+mod day;
+
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hypercare::domain::clock::{ManualClock, Timestamp};
-use hypercare::domain::metric::{Columns, Labels, Matcher, NAME, Sample, SeriesReader as _};
+use hypercare::domain::metric::{Columns, Matcher, NAME, Sample, SeriesReader as _};
 use hypercare::store::{Role, Store};
 
 const T0: i64 = 1_795_305_600_000;
 const STEP: i64 = 15_000;
-const SAMPLES: usize = 5_760;
+const SAMPLES: usize = day::ROUNDS;
 /// A backfill's request: ten minutes of every series.
 const RUN: usize = 40;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
-    let day = day();
+    let day = day::host(0, SAMPLES, &day::SMALL);
     let all = day.len() * SAMPLES;
     println!("samples: {} series x 24 h every 15 s = {} samples", day.len(), all);
     let dir = tempfile::tempdir()?;
@@ -42,98 +45,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What a small web product shows: histograms, counters of many paces, constants, gauges with few decimals and with all.
-fn day() -> Vec<(Labels, Vec<f64>)> {
-    let mut noise = Noise(7);
-    let mut day = Vec::new();
-    let labels = |name: &str, more: &[(&str, &str)]| {
-        let base = [(NAME, name), ("instance", "host-0:9100"), ("job", "shop")];
-        Labels::new(base.iter().chain(more).map(|(n, v)| (n.to_string(), v.to_string())))
-    };
-    let season = |i: usize| 1.0 + 0.6 * ((i as f64 / SAMPLES as f64 - 0.3) * std::f64::consts::TAU).sin();
-    for handler in 0..6 {
-        let pace = [0.3, 1.0, 3.0, 10.0, 30.0, 100.0][handler];
-        let handler = format!("/{handler}");
-        let mut buckets = vec![vec![0.0; SAMPLES]; 12];
-        let mut sum = vec![0.0; SAMPLES];
-        for i in 0..SAMPLES {
-            let mut below = 0.0;
-            for (k, bucket) in buckets.iter_mut().enumerate() {
-                let share = [0.02, 0.1, 0.3, 0.3, 0.15, 0.08, 0.03, 0.01, 0.005, 0.003, 0.001, 0.001][k];
-                below += noise.poisson(pace * share * season(i));
-                bucket[i] = below + if i > 0 { bucket[i - 1] } else { 0.0 };
-            }
-            sum[i] = if i > 0 { sum[i - 1] } else { 0.0 } + below * 0.03 * (0.5 + noise.next());
-        }
-        for (le, bucket) in
-            ["0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1", "2.5", "5", "10", "+Inf"].iter().zip(&buckets)
-        {
-            day.push((labels("rt_seconds_bucket", &[("handler", &handler), ("le", le)]), bucket.clone()));
-        }
-        day.push((labels("rt_seconds_sum", &[("handler", &handler)]), sum));
-        day.push((labels("rt_seconds_count", &[("handler", &handler)]), buckets[11].clone()));
-    }
-    let mut push = |name: String, f: &mut dyn FnMut(&mut Noise, usize, f64) -> f64| {
-        let mut last = 0.0;
-        let values = (0..SAMPLES)
-            .map(|i| {
-                last = f(&mut noise, i, last);
-                last
-            })
-            .collect();
-        day.push((labels(&name, &[]), values));
-    };
-    for k in 0..40 {
-        let pace = 10f64.powf(f64::from(k) / 8.0 - 1.0);
-        push(format!("io_{k}_total"), &mut |n, i, last| last + n.poisson(pace * season(i)));
-    }
-    for k in 0..15 {
-        push(format!("errors_{k}_total"), &mut |n, _, last| last + f64::from(n.next() < 0.002));
-    }
-    for k in 0..40 {
-        push(format!("constant_{k}"), &mut |_, _, _| f64::from(k) * 1.25);
-    }
-    for k in 0..15 {
-        push(format!("memory_{k}_bytes"), &mut |n, _, _| 1e9 + 4096.0 * (n.next() * 400.0).floor());
-    }
-    for k in 0..10 {
-        push(format!("load_{k}"), &mut |n, _, last| ((last * 0.9 + n.next() * 0.2) * 100.0).round() / 100.0);
-    }
-    for k in 0..5 {
-        push(format!("ratio_{k}"), &mut |n, _, _| n.next());
-    }
-    day
-}
-
-/// splitmix64: the same day on every machine.
-struct Noise(u64);
-
-impl Noise {
-    /// In `[0, 1)`.
-    fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-    }
-
-    /// Knuth's way for small means, a rounded normal for large ones.
-    fn poisson(&mut self, mean: f64) -> f64 {
-        if mean > 30.0 {
-            let normal = (0..12).map(|_| self.next()).sum::<f64>() - 6.0;
-            return (mean + mean.sqrt() * normal).round().max(0.0);
-        }
-        let (limit, mut product, mut n) = ((-mean).exp(), self.next(), 0.0);
-        while product > limit {
-            product *= self.next();
-            n += 1.0;
-        }
-        n
-    }
-}
-
-async fn ours(dir: &Path, day: &[(Labels, Vec<f64>)]) -> Result<(f64, f64, f64)> {
+async fn ours(dir: &Path, day: &[day::Line]) -> Result<(f64, f64, f64)> {
     let dir = dir.join("store");
     std::fs::create_dir(&dir)?;
     let end = T0 + SAMPLES as i64 * STEP;
@@ -181,7 +93,7 @@ fn folder_bytes(dir: &Path, prefix: &str) -> Result<f64> {
 }
 
 /// Seconds and bytes of the blocks; `None` without promtool.
-fn promtool(dir: &Path, day: &[(Labels, Vec<f64>)]) -> Result<Option<(f64, f64)>> {
+fn promtool(dir: &Path, day: &[day::Line]) -> Result<Option<(f64, f64)>> {
     let (text, blocks) = (dir.join("day.om"), dir.join("blocks"));
     let mut file = std::io::BufWriter::new(std::fs::File::create(&text)?);
     for (labels, values) in day {
