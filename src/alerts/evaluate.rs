@@ -25,6 +25,8 @@ const GAP_RECENT: Duration = Duration::from_secs(90);
 /// What templates and labels need besides the rule.
 pub struct Context<'a> {
     pub external_url: &'a str,
+    /// `$externalLabels` of templates.
+    pub external_labels: &'a BTreeMap<String, String>,
     pub now: Timestamp,
     pub options: &'a Options,
     /// The service of an alert whose labels name none.
@@ -102,11 +104,10 @@ pub async fn alerts(
     }
     for (labels, value) in results {
         let base = labels.without(&[NAME]);
-        let external = BTreeMap::new();
         let data = Data {
             labels: &base,
             value,
-            external_labels: &external,
+            external_labels: context.external_labels,
             external_url: context.external_url,
             now: context.now,
         };
@@ -265,7 +266,9 @@ mod tests {
     async fn run(group: &RuleGroup, reader: &MemoryReader) -> Result<Vec<Instance>, String> {
         let Kind::Alert(alert) = &group.rules[0].kind else { panic!() };
         let options = Options::default();
-        let context = Context { external_url: "", now: at(100), options: &options, service_of: &|_| "shop".into() };
+        let external_labels = &BTreeMap::from([("site".to_string(), "muc".to_string())]);
+        let service_of = &|_: &Labels| "shop".into();
+        let context = Context { external_url: "", external_labels, now: at(100), options: &options, service_of };
         alerts(reader, group, &group.rules[0], alert, at(100), &context).await
     }
 
@@ -273,14 +276,14 @@ mod tests {
     async fn labels_and_annotations_are_expanded_and_identity_is_complete() {
         let reader = MemoryReader { series: vec![series(&[("__name__", "up"), ("instance", "a:1")], &[(90, 0.0)])] };
         let group = rules(
-            "  - alert: Down\n    expr: up == 0\n    labels: { severity: page, host: '{{ $labels.instance | stripPort }}' }\n    annotations: { summary: '{{ $labels.instance }} is {{ $value }}', also: '{{ query \"count(up)\" | first | value }}' }\n",
+            "  - alert: Down\n    expr: up == 0\n    labels: { severity: page, host: '{{ $labels.instance | stripPort }}' }\n    annotations: { summary: '{{ $labels.instance }} is {{ $value }} in {{ $externalLabels.site }}', also: '{{ query \"count(up)\" | first | value }}' }\n",
         );
         let found = run(&group, &reader).await.unwrap();
         assert_eq!(
             found[0].labels.to_string(),
             r#"{alertname="Down",host="a",instance="a:1",service="shop",severity="page",team="web"}"#
         );
-        assert_eq!((&*found[0].annotations["summary"], &*found[0].annotations["also"]), ("a:1 is 0", "1"));
+        assert_eq!((&*found[0].annotations["summary"], &*found[0].annotations["also"]), ("a:1 is 0 in muc", "1"));
     }
 
     #[tokio::test]

@@ -253,7 +253,8 @@ async fn evaluate_all(file: &RuleFile, samples: &dyn SeriesReader, at: Timestamp
     let options = Options::default();
     let mut over = Overlay { base: samples, recorded: Vec::new() };
     let service_of = |_: &Labels| only.to_string();
-    let context = Context { external_url: "", now: at, options: &options, service_of: &service_of };
+    let external_labels = &std::collections::BTreeMap::new();
+    let context = Context { external_url: "", external_labels, now: at, options: &options, service_of: &service_of };
     let mut out = Vec::new();
     for group in &file.groups {
         for rule in &group.rules {

@@ -106,6 +106,7 @@ impl Engine {
         let service_of = |labels: &Labels| self.service_of(labels);
         let context = evaluate::Context {
             external_url: self.setup.external_url.as_deref().unwrap_or(""),
+            external_labels: &std::collections::BTreeMap::new(),
             now: draft.now,
             options: &self.options,
             service_of: &service_of,
