@@ -114,7 +114,8 @@ async fn what_a_prometheus_sends_is_stored_as_it_holds_it() {
     let store = Store::open(&dir.path().join("data"), Role::Daemon, SystemClock::shared()).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let app = App::new(Parts { open: Open { remote_write: true, otlp: false }, ..Parts::bare(store.clone(), addr) });
+    let app =
+        App::new(Parts { open: Open { remote_write: true, ..Open::default() }, ..Parts::bare(store.clone(), addr) });
     tokio::spawn(web::serve(listener, app, std::future::pending()));
 
     let (target, target_addr) = Target::start(

@@ -45,6 +45,7 @@ use crate::domain::alert::Alert;
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::launch::Launch;
 use crate::domain::metric::{Metadata, SeriesReader};
+use crate::domain::secret::Secret;
 use crate::domain::service::ServiceConfig;
 use crate::promql;
 use crate::report;
@@ -66,19 +67,21 @@ pub struct Config {
     pub remote_write: bool,
     /// Take OpenTelemetry metrics (OTLP over HTTP) at `/api/v1/otlp/v1/metrics`. Off, as above.
     pub otlp: bool,
+    /// Who sends samples must say `Authorization: Bearer` and this. None: whoever can reach us, which is this machine.
+    pub write_token: Option<Secret>,
 }
 
 impl Default for Config {
     fn default() -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 9095));
-        Config { listen, external_url: None, remote_write: false, otlp: false }
+        Config { listen, external_url: None, remote_write: false, otlp: false, write_token: None }
     }
 }
 
 impl Config {
     /// What agents may send.
     pub fn open(&self) -> Open {
-        Open { remote_write: self.remote_write, otlp: self.otlp }
+        Open { remote_write: self.remote_write, otlp: self.otlp, token: self.write_token.clone() }
     }
 }
 

@@ -44,7 +44,7 @@ async fn server() -> Server {
         ready: ready.clone(),
         external_url: format!("http://{addr}"),
         forms: BTreeMap::from([("contact".to_string(), echo)]),
-        open: Open { remote_write: true, otlp: true },
+        open: Open { remote_write: true, otlp: true, token: None },
         ..Parts::bare(store.clone(), addr)
     });
     let served = tokio::spawn(serve(listener, app, stop.clone().cancelled_owned()));

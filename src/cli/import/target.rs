@@ -4,6 +4,7 @@ use super::reader::Piece;
 use super::{Exit, Failure, Global, Sum};
 use crate::config::Loaded;
 use crate::domain::clock::Timestamp;
+use crate::domain::secret::authorization;
 use crate::net::{Client, Request};
 use crate::sources::receive::remote_write;
 use crate::store::{Role, Store, StoreError};
@@ -23,6 +24,8 @@ pub(super) enum Target {
     Daemon {
         client: Client,
         url: url::Url,
+        /// The value of an `Authorization` header.
+        token: Option<String>,
     },
 }
 
@@ -39,7 +42,9 @@ impl Target {
                 let url = format!("http://{}/api/v1/write", loaded.config.web.listen);
                 let url = url::Url::parse(&url).map_err(|e| Failure::new(Exit::Usage, format!("{url}: {e}")))?;
                 tracing::info!(%url, "a daemon holds the store: importing through it");
-                Ok(Target::Daemon { client: Client::new(), url })
+                let token = authorization(loaded.config.web.write_token.as_ref(), None);
+                let token = token.map_err(|e| Failure::new(Exit::Usage, format!("[web] write_token: {e}")))?;
+                Ok(Target::Daemon { client: Client::new(), url, token })
             }
             Err(error @ StoreError::Locked { .. }) => Err(Failure::new(Exit::TryAgain, error.to_string())
                 .hint("stop the daemon, or let it take samples: [web] remote_write = true")
@@ -69,9 +74,9 @@ impl Target {
                 }
                 Ok(())
             }
-            Target::Daemon { client, url } => {
+            Target::Daemon { client, url, token } => {
                 for part in parts(piece) {
-                    post(client, url, part, sum).await?;
+                    post(client, url, token.as_deref(), part, sum).await?;
                 }
                 Ok(())
             }
@@ -105,15 +110,18 @@ fn parts(piece: Piece) -> Vec<Piece> {
     parts
 }
 
-async fn post(client: &Client, url: &url::Url, part: Piece, sum: &mut Sum) -> anyhow::Result<()> {
+async fn post(client: &Client, url: &url::Url, token: Option<&str>, part: Piece, sum: &mut Sum) -> anyhow::Result<()> {
     if part.samples == 0 && part.metadata.is_empty() {
         return Ok(());
     }
     let body = remote_write::encode(&part.series, &part.metadata);
     let packed = snap::raw::Encoder::new().compress_vec(&body)?;
-    let request = Request::post(url.clone(), "application/x-protobuf", packed)
+    let mut request = Request::post(url.clone(), "application/x-protobuf", packed)
         .header("content-encoding", "snappy")
         .header("x-prometheus-remote-write-version", "0.1.0");
+    if let Some(token) = token {
+        request = request.header("authorization", token);
+    }
     let response = client.send(request).await?;
     match response.status {
         200 | 204 => sum.stored += part.samples as u64,

@@ -1,5 +1,6 @@
 //! What others may send us: `POST /api/v1/write` (Prometheus remote write 1.0) and `POST /api/v1/otlp/v1/metrics` (OTLP).
-//! Closed unless `[web]` opens them; loopback like everything here, and never from a page in a browser.
+//! Closed unless `[web]` opens them; loopback like everything here, never from a page in a browser, and where
+//! `[web] write_token` is set only from who knows it.
 //!
 //! A request waits for its turn, is read within a time and a size, unpacked, decoded off the event loop, and stored as
 //! one batch. `sources/receive` decodes, `store` takes it whole; here is only HTTP.
@@ -13,12 +14,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::routing::post;
 use http_body_util::BodyExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::App;
+use crate::domain::secret::Secret;
 use crate::sources::receive::remote_write::Cache;
 use crate::sources::receive::{Received, Refused};
 use crate::store::StoreError;
@@ -46,16 +48,18 @@ const WARN_EVERY_S: u64 = 60;
 /// What a sender is told to wait, in seconds.
 const RETRY_AFTER: &str = "5";
 
-/// Which doors are open.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Which doors are open, and to whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Open {
     pub remote_write: bool,
     pub otlp: bool,
+    /// What a sender has to show. `None`: nothing.
+    pub token: Option<Secret>,
 }
 
 impl Open {
     /// May this path be posted to?
-    pub(super) fn allows(self, path: &str) -> bool {
+    pub(super) fn allows(&self, path: &str) -> bool {
         self.remote_write && path == REMOTE_WRITE || self.otlp && path == OTLP
     }
 }
@@ -75,13 +79,13 @@ impl Doors {
     }
 
     /// Agents seldom show their operator what we answer: our log does, now and then.
-    fn warn(&self, now: Duration, door: &str, refused: &Refused) {
+    fn warn(&self, now: Duration, door: &str, why: &str) {
         let now = now.as_secs();
         let due = self
             .warn_from
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |from| (now >= from).then_some(now + WARN_EVERY_S));
         if due.is_ok() {
-            tracing::warn!(door, "{}", told(refused));
+            tracing::warn!(door, "{why}");
         }
     }
 
@@ -100,6 +104,8 @@ pub(super) fn router() -> Router<App> {
 enum Trouble {
     /// 400: sending it again will not help.
     Bad(String),
+    /// 401.
+    Unknown(&'static str),
     /// 413.
     TooLarge(String),
     /// 415.
@@ -112,6 +118,7 @@ impl Trouble {
     fn parts(self) -> (StatusCode, String) {
         match self {
             Trouble::Bad(why) => (StatusCode::BAD_REQUEST, why),
+            Trouble::Unknown(why) => (StatusCode::UNAUTHORIZED, why.into()),
             Trouble::TooLarge(why) => (StatusCode::PAYLOAD_TOO_LARGE, why),
             Trouble::Unsupported(why) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, why),
             Trouble::Later(why) => (StatusCode::SERVICE_UNAVAILABLE, why),
@@ -138,6 +145,44 @@ impl From<StoreError> for Trouble {
 fn plain_header(headers: &HeaderMap, name: header::HeaderName) -> String {
     let value = headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("");
     value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+}
+
+/// Before a byte of the body is read. The token is read at each request, so that a new one needs no restart.
+fn check_token(app: &App, door: &'static str, headers: &HeaderMap) -> Result<(), Trouble> {
+    let Some(token) = &app.doors.open.token else { return Ok(()) };
+    let token = token.reveal().map_err(|error| {
+        tracing::error!(door, %error, "[web] write_token cannot be read: samples are refused");
+        Trouble::Later("the token cannot be checked; see hypercare's log".into())
+    })?;
+    let shown = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(bearer);
+    if shown.is_some_and(|shown| token.is(shown)) {
+        return Ok(());
+    }
+    let why = match shown {
+        None => "samples need a token: send Authorization: Bearer and the value of [web] write_token",
+        Some(_) => "this is not the token of [web] write_token",
+    };
+    app.doors.warn(app.store.clock.monotonic(), door, &format!("samples refused: {why}"));
+    Err(Trouble::Unknown(why))
+}
+
+/// The scheme's name has no case.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// What every refusal of a door says besides its body.
+fn add_headers(status: StatusCode, headers: &mut HeaderMap) {
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
+        }
+        StatusCode::UNAUTHORIZED => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        _ => {}
+    }
 }
 
 /// Agents have no origin; a page in a browser that tries to fill our store has.
@@ -201,7 +246,7 @@ async fn store(app: &App, door: &'static str, received: Received) -> Result<Refu
         }
     }
     if !refused.is_empty() {
-        app.doors.warn(app.store.clock.monotonic(), door, &refused);
+        app.doors.warn(app.store.clock.monotonic(), door, &told(&refused));
     }
     Ok(refused)
 }

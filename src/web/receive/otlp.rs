@@ -7,10 +7,12 @@
 use std::io::Read as _;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{App, RETRY_AFTER, Trouble, UNPACKED_BYTES_MAX, aside, check_origin, plain_header, read, store, told};
+use super::{
+    App, Trouble, UNPACKED_BYTES_MAX, add_headers, aside, check_origin, check_token, plain_header, read, store, told,
+};
 use crate::sources::receive::otlp::{self, Encoding};
 use crate::sources::receive::{ReceiveError, Refused};
 
@@ -40,15 +42,17 @@ struct Outcome {
 async fn take(app: &App, encoding: Encoding, request: Request) -> Result<Outcome, Trouble> {
     let (head, body) = request.into_parts();
     check_origin(&head.headers)?;
+    check_token(app, "otlp", &head.headers)?;
     let packing = plain_header(&head.headers, header::CONTENT_ENCODING);
     if !matches!(&*packing, "" | "identity" | "gzip") {
         return Err(Trouble::Unsupported(format!("content encoding {packing:?}; expected gzip or none")));
     }
     let _turn = app.doors.turn().await?;
     let packed = read(body).await?;
+    let services: Vec<String> = app.services.keys().cloned().collect();
     let received = aside(move || {
         let body = if packing == "gzip" { &unpack(&packed)? } else { &packed[..] };
-        otlp::decode(encoding, body).map_err(|error| match error {
+        otlp::decode(encoding, body, &services).map_err(|error| match error {
             ReceiveError::TooMuch(_) => Trouble::TooLarge(error.to_string()),
             _ => Trouble::Bad(error.to_string()),
         })
@@ -82,12 +86,14 @@ fn unpack(packed: &[u8]) -> Result<Vec<u8>, Trouble> {
 fn failed(encoding: Encoding, trouble: Trouble) -> Response {
     let (status, why) = trouble.parts();
     tracing::debug!(%status, why, "OTLP metrics refused");
-    // gRPC's words: unavailable, or an invalid argument.
-    let code = if status == StatusCode::SERVICE_UNAVAILABLE { 14 } else { 3 };
+    // gRPC's words: unavailable, unauthenticated, or an invalid argument.
+    let code = match status {
+        StatusCode::SERVICE_UNAVAILABLE => 14,
+        StatusCode::UNAUTHORIZED => 16,
+        _ => 3,
+    };
     let mut response = answer(encoding, status, otlp::status(encoding, code, &why));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER));
-    }
+    add_headers(status, response.headers_mut());
     response
 }
 

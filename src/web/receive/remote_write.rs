@@ -8,7 +8,9 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::{App, RETRY_AFTER, Trouble, UNPACKED_BYTES_MAX, aside, check_origin, plain_header, read, store, told};
+use super::{
+    App, Trouble, UNPACKED_BYTES_MAX, add_headers, aside, check_origin, check_token, plain_header, read, store, told,
+};
 use crate::sources::receive::remote_write::decode;
 use crate::sources::receive::{ReceiveError, Received, Refused};
 
@@ -20,9 +22,7 @@ pub(super) async fn write(State(app): State<App>, request: Request) -> Response 
             let (status, why) = trouble.parts();
             tracing::debug!(%status, why, "remote write refused");
             let mut response = (status, why).into_response();
-            if status == StatusCode::SERVICE_UNAVAILABLE {
-                response.headers_mut().insert(header::RETRY_AFTER, header::HeaderValue::from_static(RETRY_AFTER));
-            }
+            add_headers(status, response.headers_mut());
             response
         }
     }
@@ -31,6 +31,7 @@ pub(super) async fn write(State(app): State<App>, request: Request) -> Response 
 async fn take(app: &App, request: Request) -> Result<Refused, Trouble> {
     let (head, body) = request.into_parts();
     check_origin(&head.headers)?;
+    check_token(app, "remote_write", &head.headers)?;
     check_headers(&head.headers)?;
     let _turn = app.doors.turn().await?;
     let packed = read(body).await?;

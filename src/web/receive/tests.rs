@@ -31,7 +31,7 @@ async fn server(open: Open) -> Server {
     Server { _dir: dir, store, addr }
 }
 
-const BOTH: Open = Open { remote_write: true, otlp: true };
+const BOTH: Open = Open { remote_write: true, otlp: true, token: None };
 
 impl Server {
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Response {
@@ -141,6 +141,42 @@ async fn doors_are_closed_unless_opened() {
         assert!(response.status == 403 && response.text().contains(key), "{}", response.text());
     }
     assert_eq!(server.stored("m").await, []);
+}
+
+#[tokio::test]
+async fn who_does_not_show_the_token_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    std::fs::write(&file, "s3cret-of-the-door\n").unwrap();
+    let server = server(Open { token: Some(Secret::File(file.clone())), ..BOTH }).await;
+    let post = async |shown: Option<&str>| {
+        let headers: Vec<_> = HEADERS.into_iter().chain(shown.map(|s| ("authorization", s))).collect();
+        server.post(REMOTE_WRITE, &headers, pack(&batch("m", &[(0, 1)]))).await
+    };
+    for (shown, part) in [
+        (None, "samples need a token"),
+        (Some("Basic czNjcmV0"), "samples need a token"),
+        (Some("Bearer s3cret-of-the-doo"), "not the token"),
+        (Some("Bearer s3cret-of-the-door2"), "not the token"),
+        (Some("Bearer "), "samples need a token"),
+    ] {
+        let response = post(shown).await;
+        assert_eq!((response.status, response.header("www-authenticate")), (401, Some("Bearer")), "{shown:?}");
+        assert!(response.text().contains(part), "{}", response.text());
+    }
+    assert_eq!(server.stored("m").await, []);
+    assert_eq!(post(Some("bearer s3cret-of-the-door")).await.status, 204);
+    let (status, why) = server.otlp("{}").await;
+    assert!(status == 401 && why.contains("\"code\":16"), "{why}");
+    // A new token needs no restart; none at all lets nobody in.
+    std::fs::write(&file, "another-token").unwrap();
+    assert_eq!(post(Some("Bearer s3cret-of-the-door")).await.status, 401);
+    assert_eq!(post(Some("Bearer another-token")).await.status, 204);
+    std::fs::write(&file, "").unwrap();
+    assert_eq!(post(Some("Bearer ")).await.status, 401);
+    std::fs::remove_file(&file).unwrap();
+    let response = post(Some("Bearer another-token")).await;
+    assert!(response.status == 503 && !response.text().contains("token\""), "{}", response.text());
 }
 
 #[tokio::test]

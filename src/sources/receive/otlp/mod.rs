@@ -1,5 +1,6 @@
 //! OTLP metrics: `ExportMetricsServiceRequest` as protobuf or JSON, translated as Prometheus translates it by default
-//! (underscores, unit and type suffixes): `names.rs`. Resource attributes become `job`, `instance` and `target_info`.
+//! (underscores, unit and type suffixes): `names.rs`. Resource attributes become `job`, `instance`, `service` and
+//! `target_info`.
 //!
 //! Taken: gauges, cumulative sums, histograms with explicit buckets, summaries. Refused and said: delta temporality,
 //! exponential histograms. Read `message.rs` (what arrives), then `translate.rs` (what becomes of it).
@@ -24,13 +25,14 @@ pub enum Encoding {
     Json,
 }
 
-/// Reads one request. What we do not take is counted in data points and left out.
-pub fn decode(encoding: Encoding, body: &[u8]) -> Result<Received, ReceiveError> {
+/// Reads one request. What we do not take is counted in data points and left out. `services` are the configured ones: a
+/// series gets the label `service` when its resource's `service.name` is one of them, or when there is only one.
+pub fn decode(encoding: Encoding, body: &[u8], services: &[String]) -> Result<Received, ReceiveError> {
     let request = match encoding {
         Encoding::Protobuf => proto::read(body)?,
         Encoding::Json => json::read(body)?,
     };
-    translate::series(&request)
+    translate::series(&request, services)
 }
 
 /// `ExportMetricsServiceResponse`: empty when all was taken, else with `partial_success`.

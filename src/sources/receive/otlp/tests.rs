@@ -6,7 +6,7 @@ use super::*;
 use crate::domain::metric::{MetricKind, STALE_BITS};
 
 fn json(body: serde_json::Value) -> Received {
-    decode(Encoding::Json, body.to_string().as_bytes()).unwrap()
+    decode(Encoding::Json, body.to_string().as_bytes(), &[]).unwrap()
 }
 fn shown(received: &Received) -> Vec<String> {
     let one = |(labels, samples): &(crate::domain::metric::Labels, Vec<crate::domain::metric::Sample>)| {
@@ -49,6 +49,25 @@ fn a_resource_becomes_job_instance_and_target_info() {
     );
     assert_eq!((found.metadata[0].kind, &*found.metadata[0].help), (MetricKind::Gauge, "D"));
     assert!(found.refused.is_empty());
+}
+
+#[test]
+fn the_label_service_names_a_configured_service() {
+    let labels = |name: Option<&str>, own: Option<&str>, services: &[&str]| {
+        let resource: Vec<_> = name.iter().map(|n| attribute("service.name", n)).collect();
+        let own: Vec<_> = own.iter().map(|s| attribute("service", s)).collect();
+        let points = serde_json::json!([{"timeUnixNano": "1000000", "asInt": 1, "attributes": own}]);
+        let body = request(resource.into(), serde_json::json!([{"name": "a", "gauge": {"dataPoints": points}}]));
+        let services: Vec<String> = services.iter().map(ToString::to_string).collect();
+        let found = decode(Encoding::Json, body.to_string().as_bytes(), &services).unwrap();
+        found.series[0].0.to_string()
+    };
+    assert_eq!(labels(Some("shop"), None, &["mail", "shop"]), "a{job=\"shop\",service=\"shop\"}");
+    assert_eq!(labels(Some("other"), None, &["mail", "shop"]), "a{job=\"other\"}");
+    assert_eq!(labels(Some("other"), None, &["shop"]), "a{job=\"other\",service=\"shop\"}");
+    assert_eq!(labels(None, None, &["shop"]), "a{service=\"shop\"}");
+    assert_eq!(labels(Some("shop"), Some("basket"), &["shop"]), "a{job=\"shop\",service=\"basket\"}");
+    assert_eq!(labels(None, None, &[]), "a");
 }
 
 #[test]
@@ -119,11 +138,11 @@ fn json_errors_have_a_place() {
             "a whole number",
         ),
     ] {
-        let error = decode(Encoding::Json, body.as_bytes()).unwrap_err().to_string();
+        let error = decode(Encoding::Json, body.as_bytes(), &[]).unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
     }
     let many = format!("[{}]", "{},".repeat(2 * ITEMS_MAX));
-    assert!(matches!(decode(Encoding::Json, many.as_bytes()), Err(ReceiveError::TooMuch(_))));
+    assert!(matches!(decode(Encoding::Json, many.as_bytes(), &[]), Err(ReceiveError::TooMuch(_))));
 }
 
 #[test]
@@ -154,7 +173,7 @@ fn protobuf_reads_as_json_does() {
             .concat();
     let scope = [f(2, &gauge), f(2, &sum), f(2, &histogram), f(2, &summary)].concat();
     let body = f1(&[f(1, &f(1, &text("service.name", "shop"))), f1_as(2, &scope)].concat());
-    let found = decode(Encoding::Protobuf, &body).unwrap();
+    let found = decode(Encoding::Protobuf, &body, &[]).unwrap();
     let expect = [
         "g_bytes{job=\"shop\",l=\"v\"} 1.5@2",
         "c_total{job=\"shop\"} -4@3",
@@ -168,7 +187,7 @@ fn protobuf_reads_as_json_does() {
     ];
     assert_eq!(shown(&found), expect);
     assert_eq!(found.metadata[0].unit, "bytes");
-    assert!(decode(Encoding::Protobuf, &body[..body.len() - 1]).is_err());
+    assert!(decode(Encoding::Protobuf, &body[..body.len() - 1], &[]).is_err());
 }
 
 /// A message field of any length.
@@ -206,13 +225,13 @@ fn values_nest_only_so_deep() {
     }
     let attribute = [f1(b"k"), f1_as(2, &value)].concat();
     let body = f1(&f1(&f1(&attribute)));
-    assert!(matches!(decode(Encoding::Protobuf, &body), Err(ReceiveError::Malformed(_))));
+    assert!(matches!(decode(Encoding::Protobuf, &body, &[]), Err(ReceiveError::Malformed(_))));
 }
 
 proptest! {
     #[test]
     fn random_bytes_never_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let _ = decode(Encoding::Protobuf, &body);
-        let _ = decode(Encoding::Json, &body);
+        let _ = decode(Encoding::Protobuf, &body, &[]);
+        let _ = decode(Encoding::Json, &body, &[]);
     }
 }

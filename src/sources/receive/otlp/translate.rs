@@ -18,10 +18,10 @@ const TARGET_EVERY_MS: i64 = 150_000;
 /// Repetitions of it for one resource. Whoever sends longer stretches at once gets its end only.
 const TARGETS_MAX: i64 = 1000;
 
-pub(super) fn series(request: &Request) -> Result<Received, ReceiveError> {
+pub(super) fn series(request: &Request, services: &[String]) -> Result<Received, ReceiveError> {
     let mut out = Sink::default();
     for resource in &request.resources {
-        let identity = identity(&resource.attributes);
+        let identity = Identity::of(&resource.attributes, services);
         let mut times: Option<(i64, i64)> = None;
         for metric in &resource.metrics {
             add(metric, &identity, &mut out, &mut times)?;
@@ -74,25 +74,34 @@ impl Sink {
     }
 }
 
-/// `job` and `instance`; either may be missing.
-fn identity(attributes: &Attributes) -> Vec<(&'static str, String)> {
-    let get = |key: &str| attributes.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
-    let mut out = Vec::new();
-    if let Some(name) = get("service.name") {
-        let job = get("service.namespace").map_or(name.to_string(), |space| format!("{space}/{name}"));
-        out.push(("job", job));
+/// Whose samples they are.
+struct Identity {
+    /// `job` and `instance`, as Prometheus makes them; either may be missing.
+    target: Vec<(&'static str, String)>,
+    /// The configured service. An attribute `service` of the point's own says more.
+    service: Option<String>,
+}
+
+impl Identity {
+    fn of(attributes: &Attributes, services: &[String]) -> Identity {
+        let get = |key: &str| attributes.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str());
+        let mut target = Vec::new();
+        if let Some(name) = get("service.name") {
+            let job = get("service.namespace").map_or(name.to_string(), |space| format!("{space}/{name}"));
+            target.push(("job", job));
+        }
+        if let Some(instance) = get("service.instance.id") {
+            target.push(("instance", instance.to_string()));
+        }
+        let named = services.iter().find(|s| get("service.name") == Some(s));
+        let service = named.or(services.first().filter(|_| services.len() == 1)).cloned();
+        Identity { target, service }
     }
-    if let Some(instance) = get("service.instance.id") {
-        out.push(("instance", instance.to_string()));
-    }
-    out
 }
 
 fn shown(name: &str) -> String {
     name.chars().take(60).collect::<String>().escape_debug().to_string()
 }
-
-type Identity = [(&'static str, String)];
 
 /// One metric: its points, or why it is refused. `times` grows to its first and last point.
 fn add(
@@ -276,7 +285,10 @@ fn labels(attributes: &Attributes, without: &[&str], identity: &Identity) -> Bas
             }
         }
     }
-    out.extend(identity.iter().map(|(n, v)| (n.to_string(), v.clone())));
+    out.extend(identity.target.iter().map(|(n, v)| (n.to_string(), v.clone())));
+    if let Some(service) = &identity.service {
+        out.entry("service".into()).or_insert_with(|| service.clone());
+    }
     out
 }
 
@@ -288,7 +300,7 @@ fn target_info(
     out: &mut Sink,
 ) -> Result<(), ReceiveError> {
     let says_more = resource.attributes.iter().any(|(k, _)| !IDENTITY.contains(&&**k));
-    if identity.is_empty() || !says_more {
+    if identity.target.is_empty() || !says_more {
         return Ok(());
     }
     let mut labels = labels(&resource.attributes, &IDENTITY, identity);
