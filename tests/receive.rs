@@ -1,5 +1,5 @@
 //! Samples from outside, beside the real thing: a Prometheus sends by remote write, and what it holds is what we stored;
-//! promtool and `hypercare import` read the same file, and hold the same.
+//! promtool and `hypercare import` read the same file, and hold the same; what a VictoriaMetrics exports comes back as it was sent.
 
 mod support;
 
@@ -12,11 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hypercare::domain::clock::{SystemClock, Timestamp};
-use hypercare::domain::metric::{Labels, Matcher, NAME, STALE_BITS, SeriesReader as _};
+use hypercare::domain::metric::{Labels, Matcher, NAME, STALE_BITS, Sample, SeriesReader as _, stale_marker};
 use hypercare::net::{Client, Request};
 use hypercare::promql::number;
+use hypercare::remote;
 use hypercare::store::{Role, Store};
 use hypercare::web::{self, App, Open, Parts};
+use support::engine::{Engine, Kind};
 use support::prometheus::{Prometheus, create_blocks};
 
 /// Looks again and again, for half a minute.
@@ -196,4 +198,63 @@ async fn an_import_holds_what_promtool_makes_of_the_same_file() {
         assert_eq!((ours, stale), (theirs, 0), "{name}");
     }
     store.close().await;
+}
+
+/// Numbers that VictoriaMetrics keeps whole: it rounds others to some fifteen digits.
+fn shop() -> Vec<(Labels, Vec<Sample>)> {
+    let at = |i: i64| Timestamp::from_ms(1_700_000_000_000 + i * 15_000 + i % 3);
+    let series = (0..30i64).map(|n| {
+        let value = |i: i64| match (n, i % 60) {
+            (0, 50) => f64::INFINITY,
+            (0, 51) => f64::NEG_INFINITY,
+            (_, 52) => stale_marker(),
+            _ => (i * 7 + n) as f64 / 8.0,
+        };
+        let labels = [(NAME, "shop".to_string()), ("n", n.to_string()), ("l", "a\\\"b\n/ü".to_string())];
+        (Labels::new(labels), (0..500).map(|i| Sample { t: at(i), v: value(i) }).collect())
+    });
+    series.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_victoria_metrics_exports_is_imported() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(Kind::VictoriaMetrics, dir.path()).await;
+    let url = |path: &str| format!("{}/{path}", engine.url).parse().unwrap();
+    let body = remote::write_request(&shop()).unwrap();
+    let write = Request::post(url("api/v1/write"), "application/x-protobuf", body).header("content-encoding", "snappy");
+    assert_eq!(Client::new().send(write).await.unwrap().status, 204);
+    // Nobody reads what lies in its buffers.
+    Client::new().send(Request::get(url("internal/force_flush"))).await.unwrap();
+    let held: usize = shop().iter().map(|(_, samples)| samples.len()).sum();
+    for (form, lines) in [("", 30), ("&max_rows_per_line=100", 150)] {
+        let path = format!("api/v1/export?match[]=shop&start=1600000000&end=1800000000{form}");
+        let mut text = String::new();
+        until("it shows what it has", async || {
+            text = Client::new().send(Request::get(url(&path))).await.unwrap().text().into_owned();
+            text.lines().count() == lines
+        })
+        .await;
+        let home = dir.path().join(lines.to_string());
+        std::fs::create_dir(&home).unwrap();
+        std::fs::write(home.join("shop.jsonl"), &text).unwrap();
+        std::fs::write(home.join("hypercare.toml"), "[store]\npath = \"data\"\n").unwrap();
+        let mut import = Command::new(env!("CARGO_BIN_EXE_hypercare"));
+        let done = import.args(["import", "shop.jsonl", "--format", "json"]).current_dir(&home).output().unwrap();
+        let sum: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+        assert!(done.status.success(), "{sum} {}", String::from_utf8_lossy(&done.stderr));
+        assert_eq!((&sum["sum"]["stored"], &sum["sum"]["series"]), (&held.into(), &30.into()), "{sum}");
+
+        let store = Store::open(&home.join("data"), Role::Client, SystemClock::shared()).await.unwrap();
+        let all = [Matcher::equal(NAME, "shop")];
+        let found = store.samples.select(&all, Timestamp::from_ms(0), Timestamp::from_ms(i64::MAX), 1 << 20).await;
+        let bits = |all: Vec<(Labels, Vec<Sample>)>| -> BTreeMap<Labels, Vec<(i64, u64)>> {
+            let of = |samples: Vec<Sample>| samples.iter().map(|s| (s.t.ms(), s.v.to_bits())).collect();
+            all.into_iter().map(|(labels, samples)| (labels, of(samples))).collect()
+        };
+        let found = found.unwrap().into_iter().map(|s| (s.labels, s.samples)).collect();
+        assert_eq!(bits(found), bits(shop()), "{form}");
+        store.close().await;
+    }
 }

@@ -1,10 +1,11 @@
-//! `hypercare import FILE…`: history in OpenMetrics text with timestamps, plain or gzip, into the samples store; streaming,
-//! in bounded memory. While a daemon holds the store the samples go through its remote write door, if that is open.
+//! `hypercare import FILE…`: history in OpenMetrics text with timestamps or VictoriaMetrics' JSON lines, plain or gzip, into the
+//! samples store; streaming, in bounded memory. While a daemon holds the store the samples go through its remote write door, if that is open.
 //!
 //! One thread reads and parses, the other end stores; `reader.rs` is the first, this file the second.
 
 mod reader;
 mod target;
+mod victoria;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,14 +29,16 @@ Examples:
   hypercare import history.om
   hypercare import january.om.gz february.om.gz
   promtool tsdb dump-openmetrics data/ | hypercare import -
+  curl -sg 'http://victoria:8428/api/v1/export?match[]={__name__!=\"\"}' | hypercare import -
   hypercare import --dry-run history.om            read it all, store nothing
 
-OpenMetrics text: every sample has a timestamp in seconds, the file ends with # EOF. A series takes only samples newer
+OpenMetrics text: every sample has a timestamp in seconds, the file ends with # EOF. Or JSON lines as VictoriaMetrics
+exports them at /api/v1/export (not with reduce_mem_usage=1, which mixes times). A series takes only samples newer
 than its last one: import history before live data, older files first. Samples older than [store] retention are dropped
 by the daemon soon after. Exit code 1 when a file is wrong or samples were refused, 75 when a daemon holds the store and
 [web] remote_write is not open.")]
 pub struct Args {
-    /// OpenMetrics files, plain or gzip; - for standard input
+    /// OpenMetrics or VictoriaMetrics export files, plain or gzip; - for standard input
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Read everything, store nothing

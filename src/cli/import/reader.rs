@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::read::MultiGzDecoder;
 use tokio::sync::mpsc;
 
+use super::victoria::Lines;
 use crate::domain::exposition::{ParseError, Stream};
 use crate::domain::metric::Metadata;
 use crate::store::samples::SeriesBatch;
@@ -44,32 +45,90 @@ pub(super) fn read(path: &Path, position: &AtomicU64, pieces: &mpsc::Sender<Piec
         if path.as_os_str() == "-" { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
     let mut counted = BufReader::with_capacity(BLOCK_BYTES, Counted { inner: raw, position });
     let packed = counted.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    let mut input: Box<dyn Read + '_> = if packed { Box::new(MultiGzDecoder::new(counted)) } else { Box::new(counted) };
-    let (mut stream, mut block) = (Stream::new(), vec![0; BLOCK_BYTES]);
+    let input: Box<dyn Read + '_> = if packed { Box::new(MultiGzDecoder::new(counted)) } else { Box::new(counted) };
+    let mut input = BufReader::with_capacity(BLOCK_BYTES, input);
+    let mut parser: Box<dyn Parser> = match Lines::begin_with(input.fill_buf()?) {
+        true => Box::new(Lines::default()),
+        false => Box::new(Stream::new()),
+    };
     loop {
-        let read = match input.read(&mut block) {
-            Ok(0) => break,
-            Ok(read) => read,
+        let block = match input.fill_buf() {
+            Ok([]) => break,
+            Ok(block) => block,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(e.into()),
         };
-        let fed = stream.feed(&block[..read]);
-        if fed.is_err() || stream.waiting() >= PIECE_SAMPLES {
-            hand_on(&mut stream, Vec::new(), pieces)?;
+        let (fed, read) = (parser.feed(block), block.len());
+        input.consume(read);
+        if fed.is_err() || parser.waiting() >= PIECE_SAMPLES {
+            hand_on(&mut *parser, Vec::new(), pieces)?;
         }
         fed.map_err(Failed::Parse)?;
     }
-    let finished = stream.finish();
-    let metadata = stream.take_metadata();
-    hand_on(&mut stream, metadata, pieces)?;
+    let finished = parser.finish();
+    let metadata = parser.take_metadata();
+    hand_on(&mut *parser, metadata, pieces)?;
     finished.map_err(Failed::Parse)?;
-    Ok(stream.series())
+    Ok(parser.series())
 }
 
-fn hand_on(stream: &mut Stream, metadata: Vec<Metadata>, pieces: &mpsc::Sender<Piece>) -> Result<(), Failed> {
-    let samples = stream.waiting();
-    let piece = Piece { series: stream.take(), samples, metadata };
+fn hand_on(parser: &mut dyn Parser, metadata: Vec<Metadata>, pieces: &mpsc::Sender<Piece>) -> Result<(), Failed> {
+    let samples = parser.waiting();
+    let piece = Piece { series: parser.take(), samples, metadata };
     pieces.blocking_send(piece).map_err(|_| Failed::Gone)
+}
+
+/// One for each format: fed with blocks, emptied into pieces.
+trait Parser {
+    fn feed(&mut self, block: &[u8]) -> Result<(), ParseError>;
+    fn finish(&mut self) -> Result<(), ParseError>;
+    fn waiting(&self) -> usize;
+    fn take(&mut self) -> SeriesBatch;
+    fn take_metadata(&mut self) -> Vec<Metadata>;
+    fn series(&self) -> usize;
+}
+
+impl Parser for Stream {
+    fn feed(&mut self, block: &[u8]) -> Result<(), ParseError> {
+        Stream::feed(self, block)
+    }
+    fn finish(&mut self) -> Result<(), ParseError> {
+        Stream::finish(self)
+    }
+    fn waiting(&self) -> usize {
+        Stream::waiting(self)
+    }
+    fn take(&mut self) -> SeriesBatch {
+        Stream::take(self)
+    }
+    fn take_metadata(&mut self) -> Vec<Metadata> {
+        Stream::take_metadata(self)
+    }
+    fn series(&self) -> usize {
+        Stream::series(self)
+    }
+}
+
+impl Parser for Lines {
+    fn feed(&mut self, block: &[u8]) -> Result<(), ParseError> {
+        Lines::feed(self, block)
+    }
+    fn finish(&mut self) -> Result<(), ParseError> {
+        Lines::finish(self)
+    }
+    fn waiting(&self) -> usize {
+        Lines::waiting(self)
+    }
+    fn take(&mut self) -> SeriesBatch {
+        Lines::take(self)
+    }
+    /// The export says nothing of types.
+    fn take_metadata(&mut self) -> Vec<Metadata> {
+        Vec::new()
+    }
+    fn series(&self) -> usize {
+        Lines::series(self)
+    }
 }
 
 struct Counted<'a> {

@@ -63,6 +63,18 @@ async fn plain_and_packed_files_are_stored_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn json_lines_are_known_by_their_first_bytes() {
+    let place = Place::new();
+    let line = "{\"metric\":{\"__name__\":\"a\",\"x\":\"1\"},\"values\":[0.1,null],\"timestamps\":[1000,2000]}\n";
+    let packed = place.file("a.jsonl.gz", &gzip(line.as_bytes()));
+    assert_eq!(place.import(&[packed], false).await.unwrap(), Exit::Yes);
+    assert_eq!(place.stored("a").await, [(1000, 0.1f64.to_bits()), (2000, crate::domain::metric::STALE_BITS)]);
+    let bad = place.file("bad.jsonl", format!("{line}{{}}\n").as_bytes());
+    let error = place.import(&[bad], true).await.unwrap_err().to_string();
+    assert!(error.contains("bad.jsonl:2:2: expected `\"`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mistake_is_named_and_ends_the_import() {
     let place = Place::new();
     let bad = place.file("bad.om", b"a 1 1\nb 1 1\na x 2\n# EOF\n");
