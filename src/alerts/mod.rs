@@ -17,6 +17,7 @@ pub mod pack;
 pub mod route;
 pub mod rulefile;
 pub mod silence;
+pub mod standing;
 pub mod state;
 
 use std::path::PathBuf;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::alerts::rulefile;
+use crate::alerts::standing::Board;
 use crate::daemon::Setup;
 use crate::domain::clock::Timestamp;
 use crate::domain::units::Span;
@@ -17,7 +18,7 @@ use crate::web::prometheus_api::{Facts, Target};
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// A rule file with mistakes is left out: the daemon complains about it.
-pub(super) fn of(setup: &Setup, started: Timestamp, listen: SocketAddr) -> Facts {
+pub(super) fn of(setup: &Setup, board: Board, started: Timestamp, listen: SocketAddr) -> Facts {
     let files = setup.rule_files.iter().filter_map(|path| rulefile::read(path).ok());
     let targets = setup.metrics.iter().flat_map(|(name, config)| match &config.from {
         From::Prometheus(from) => targets(name, from, setup.only_service()),
@@ -25,6 +26,7 @@ pub(super) fn of(setup: &Setup, started: Timestamp, listen: SocketAddr) -> Facts
     });
     Facts {
         groups: files.flat_map(|f| f.groups).collect(),
+        board,
         interval: setup.alerts.interval.get(),
         targets: targets.collect(),
         retention: setup.retention.get(),

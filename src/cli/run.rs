@@ -54,7 +54,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
         listen: listener.local_addr()?,
         forms: forms(&daemon, &store),
         open: loaded.config.web.open(),
-        facts: facts::of(&setup, store.clock.now(), listener.local_addr()?),
+        facts: facts::of(&setup, daemon.board.clone(), store.clock.now(), listener.local_addr()?),
     };
     let app = web::App::with_report_inputs(parts, Arc::new(move |launch, as_of| tell::inputs(&told, launch, as_of)));
     tracing::info!(url = %setup.external_url, "launch room");

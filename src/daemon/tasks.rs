@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use super::poll::{Ingest, sleep_until};
 use super::{Setup, feedback, lifecycle, liveness, poll};
 use crate::alerts::engine::{self, Engine};
+use crate::alerts::standing::Board;
 use crate::domain::problem::Problem;
 use crate::domain::secret::Secret;
 use crate::net::{Client, Request};
@@ -70,6 +71,8 @@ pub struct Daemon {
     pub forms: BTreeMap<String, (String, Arc<sources::feedback::form::Form>)>,
     /// Signalled when something new should be evaluated at once.
     pub arrived: Arc<Notify>,
+    /// How the rules stand.
+    pub board: Board,
 }
 
 /// Builds every room from its slice of `setup` and starts the tasks. Nothing is started when something cannot be built.
@@ -139,6 +142,7 @@ pub async fn start(store: Store, setup: Arc<Setup>, shutdown: CancellationToken)
         feedback_services: heard,
     };
     let engine = Engine::open(store.clone(), rules, clock.clone()).await?;
+    let board = engine.board();
 
     let sender = sender(&store, &setup, &client).await?;
 
@@ -186,7 +190,7 @@ pub async fn start(store: Store, setup: Arc<Setup>, shutdown: CancellationToken)
         move || liveness::beat(store.clone(), boot.clone(), shutdown.clone())
     }));
     tracker.close();
-    Ok(Daemon { tracker, store, ready, forms, arrived })
+    Ok(Daemon { tracker, store, ready, forms, arrived, board })
 }
 
 /// Who sends samples elsewhere. The queue begins before the first collector: what it brings is to be sent, too. When

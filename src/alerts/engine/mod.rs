@@ -14,12 +14,14 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::gotmpl::Template;
 use super::measure::Measure;
 use super::route::{self, Route};
 use super::rulefile::{self, Kind, RuleGroup, RuleProblem};
+use super::standing::{Board, Evaluation, GroupStanding, RuleStanding};
 use super::state::{self, Memory, OnMissing, Timing};
 use super::{Config, RouteConfig};
 use crate::domain::alert::{Alert, AlertState, NotifGroup, Transition};
@@ -107,11 +109,19 @@ pub struct RuleInfo {
 
 /// A rule group with its schedule.
 struct Scheduled {
-    group: RuleGroup,
+    group: Arc<RuleGroup>,
     interval: Duration,
     /// `None`: not evaluated yet, so due.
     due: Option<Timestamp>,
-    last_eval: Option<Timestamp>,
+    last: Option<Evaluation>,
+    /// Of each rule at that evaluation; rules that came since are not there.
+    rules_took: Vec<Duration>,
+}
+
+impl Scheduled {
+    fn new(group: RuleGroup, interval: Duration) -> Scheduled {
+        Scheduled { group: Arc::new(group), interval, due: None, last: None, rules_took: Vec::new() }
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -146,6 +156,7 @@ pub struct Engine {
     feedback_due: Timestamp,
     last_tick: Option<Timestamp>,
     last_ping: Option<Timestamp>,
+    board: Board,
 }
 
 /// A tick in the making; becomes the engine's memory when it is committed.
@@ -197,10 +208,12 @@ impl Engine {
             feedback_due: Timestamp::MIN,
             last_tick: None,
             last_ping: None,
+            board: Board::default(),
         };
         engine.refresh_packs(now).await?;
         engine.load_incidents(now).await?;
         engine.after_gap(gap, now).await?;
+        engine.post();
         Ok(engine)
     }
 
@@ -250,7 +263,27 @@ impl Engine {
         }
         draft.report.messages = self.flush(now).await?;
         self.last_tick = Some(now);
+        if draft.report.groups_evaluated > 0 {
+            self.post();
+        }
         Ok(draft.report)
+    }
+
+    /// Where to read how the rules stand, while the engine works.
+    pub fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    fn post(&self) {
+        let standing = |s: &Scheduled| {
+            let rule = |(i, rule): (usize, &rulefile::Rule)| RuleStanding {
+                last: s.last.zip(s.rules_took.get(i)).map(|(last, took)| Evaluation { took: *took, ..last }),
+                error: self.troubles.get(&rule.id).filter(|t| t.in_a_row > 0).map(|t| t.text.clone()),
+            };
+            let rules = s.group.rules.iter().enumerate().map(rule).collect();
+            GroupStanding { group: s.group.clone(), interval: s.interval, last: s.last, rules }
+        };
+        self.board.write(self.scheduled().map(standing).collect());
     }
 
     /// When `tick` has something to do next; never before `now`.
@@ -306,13 +339,13 @@ impl Engine {
                     labels: texts(&rule.labels),
                     annotations,
                     interval_s: s.interval.as_secs_f64(),
-                    health: match (trouble, s.last_eval) {
+                    health: match (trouble, s.last) {
                         (Some(_), _) => "err",
                         (None, Some(_)) => "ok",
                         (None, None) => "unknown",
                     },
                     last_error: trouble.map(|t| t.text.clone()).unwrap_or_default(),
-                    last_eval: s.last_eval,
+                    last_eval: s.last.map(|e| e.at),
                 }
             })
             .collect()
@@ -399,7 +432,7 @@ fn load_files(setup: &Setup) -> Result<Vec<Scheduled>, EngineError> {
                         group.rules.iter_mut().for_each(|r| r.id = format!("{}@{nth}", r.id));
                     }
                     let interval = group.interval.unwrap_or(setup.config.interval.get());
-                    groups.push(Scheduled { group, interval, due: None, last_eval: None });
+                    groups.push(Scheduled::new(group, interval));
                 }
             }
             Err(found) => problems.extend(found),

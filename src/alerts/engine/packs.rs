@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Engine, EngineError, Scheduled};
@@ -58,10 +59,10 @@ impl Engine {
             self.packs.blind.insert(name.clone(), pack::blind(&subject));
             let known = self.packs.groups.iter_mut().find(|s| s.group.name == group.name);
             match known {
-                Some(known) => known.group = group,
+                Some(known) => (known.group, known.rules_took) = (Arc::new(group), Vec::new()),
                 None => {
                     let interval = self.setup.config.interval.get();
-                    self.packs.groups.push(Scheduled { group, interval, due: None, last_eval: None });
+                    self.packs.groups.push(Scheduled::new(group, interval));
                 }
             }
             self.packs.built_from.insert(name, built_from);

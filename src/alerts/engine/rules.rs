@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{
-    BROKEN_AFTER, Draft, Engine, EngineError, FEEDBACK_EVERY_MIN, Identity, Key, RESTART_HOLD, SELF_GROUP, SELF_SERVICE,
+    BROKEN_AFTER, Draft, Engine, EngineError, FEEDBACK_EVERY_MIN, Identity, Key, RESTART_HOLD, SELF_GROUP,
+    SELF_SERVICE, Scheduled,
 };
 use super::{memory, new_id, remember, timing, transition};
 use crate::alerts::evaluate::{self, Instance, Sight};
 use crate::alerts::measure::Measure;
 use crate::alerts::pack;
 use crate::alerts::rulefile::{AlertRule, Kind, Rule, RuleGroup};
+use crate::alerts::standing::Evaluation;
 use crate::alerts::state::{self, OnMissing, Seen, Timing};
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::clock::Timestamp;
@@ -52,31 +54,40 @@ impl Engine {
         };
         let count = self.files.len() + self.packs.groups.len();
         for i in 0..count {
-            let scheduled = match i < self.files.len() {
-                true => &mut self.files[i],
-                false => &mut self.packs.groups[i - self.files.len()],
-            };
-            if scheduled.due.is_some_and(|due| due > draft.now) {
+            if self.scheduled_at(i).due.is_some_and(|due| due > draft.now) {
                 continue;
             }
             if draft.report.groups_evaluated == 0 {
                 self.store.samples.arrived(ARRIVES_WITHIN).await;
             }
+            let scheduled = self.scheduled_at(i);
             scheduled.due = Some(next_slot(&scheduled.group, scheduled.interval, draft.now));
-            scheduled.last_eval = Some(draft.now);
-            // Cloned, because evaluating borrows the whole engine; a group is a few kilobytes.
             let group = scheduled.group.clone();
             draft.report.groups_evaluated += 1;
+            let (begun, mut rules_took) = (self.clock.monotonic(), Vec::with_capacity(group.rules.len()));
             for rule in &group.rules {
                 draft.report.rules_evaluated += 1;
+                let begun = self.clock.monotonic();
                 let result = match &rule.kind {
                     Kind::Record => self.record(&group, rule, draft).await,
                     Kind::Alert(alert) => self.alert(&group, rule, alert, &gaps, draft).await,
                 };
                 self.note(&rule.id, result, draft);
+                rules_took.push(self.clock.monotonic().saturating_sub(begun));
             }
+            let took = self.clock.monotonic().saturating_sub(begun);
+            let scheduled = self.scheduled_at(i);
+            (scheduled.last, scheduled.rules_took) = (Some(Evaluation { at: draft.now, took }), rules_took);
         }
         Ok(())
+    }
+
+    /// Groups of files, then of packs.
+    fn scheduled_at(&mut self, i: usize) -> &mut Scheduled {
+        match i.checked_sub(self.files.len()) {
+            None => &mut self.files[i],
+            Some(i) => &mut self.packs.groups[i],
+        }
     }
 
     /// A recording rule: results are durable before the next rule of the group reads them.

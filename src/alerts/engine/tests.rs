@@ -366,6 +366,9 @@ async fn a_rule_error_leaves_the_state_and_three_make_it_broken() {
         house.engine.as_ref().unwrap().alerts().map(|a| (a.name().to_string(), a.state)).collect();
     assert_eq!(alerts, [("High".to_string(), Firing), ("RuleBroken".to_string(), Firing)]);
     assert_eq!(house.engine.as_ref().unwrap().rules()[0].health, "err");
+    let board = house.engine.as_ref().unwrap().board().read();
+    assert!(board[0].rules[0].error.as_ref().unwrap().contains("two results"), "{board:?}");
+    assert_eq!((board[0].last.map(|e| e.at), board[0].rules.len()), (house.engine.as_ref().unwrap().last_tick, 1));
 }
 
 #[tokio::test]

@@ -24,6 +24,7 @@ use axum::routing::get;
 use futures_util::future::BoxFuture;
 
 use crate::alerts::rulefile::RuleGroup;
+use crate::alerts::standing::{Board, GroupStanding};
 use crate::domain::alert::Alert;
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::metric::{Metadata, SeriesReader};
@@ -64,12 +65,26 @@ pub trait Backend: Clone + Send + Sync + 'static {
 pub struct Facts {
     /// Groups of the rule files.
     pub groups: Vec<RuleGroup>,
+    /// Those and the packs', as the engine evaluates them.
+    pub board: Board,
     /// Of groups that name no interval.
     pub interval: Duration,
     pub targets: Vec<Target>,
     pub retention: Duration,
     pub listen: String,
     pub started: Option<Timestamp>,
+}
+
+impl Facts {
+    /// Where no engine runs, what the files say.
+    fn standing(&self) -> Arc<Vec<GroupStanding>> {
+        let known = self.board.read();
+        if !known.is_empty() {
+            return known;
+        }
+        let of = |g: &RuleGroup| GroupStanding::fresh(Arc::new(g.clone()), g.interval.unwrap_or(self.interval));
+        Arc::new(self.groups.iter().map(of).collect())
+    }
 }
 
 /// Something that is scraped.

@@ -1,4 +1,4 @@
-//! `rules` and `alerts`: the groups of the rule files with the alerts of the store.
+//! `rules` and `alerts`: the groups of rule files and packs as they stand, with the alerts of the store.
 
 use std::time::Duration;
 
@@ -7,9 +7,10 @@ use axum::extract::{RawQuery, State};
 use serde_json::{Map, Value as Json, json};
 
 use super::params::Params;
-use super::{Answer, Backend, Facts, Problem, internal, plain};
+use super::{Answer, Backend, Problem, internal, plain};
 use crate::alerts::gotmpl::Template;
 use crate::alerts::rulefile::{Kind, Rule, RuleGroup};
+use crate::alerts::standing::{Evaluation, GroupStanding, RuleStanding};
 use crate::domain::alert::{Alert, AlertState};
 use crate::domain::clock::Timestamp;
 use crate::promql::number;
@@ -50,49 +51,66 @@ pub(super) async fn rules<B: Backend>(State(backend): State<B>, RawQuery(query):
     let alerts = backend.alerts().await.map_err(internal)?;
     let facts = backend.facts();
     let chosen = |all: &[&str], one: &str| all.is_empty() || all.contains(&one);
-    let groups: Vec<Json> = facts
-        .groups
+    let standing = facts.standing();
+    let groups: Vec<Json> = standing
         .iter()
-        .filter(|g| chosen(&wanted.groups, &g.name) && chosen(&wanted.files, &g.file))
-        .map(|group| group_json(group, &facts, &alerts, &wanted))
+        .filter(|s| chosen(&wanted.groups, &s.group.name) && chosen(&wanted.files, &s.group.file))
+        .map(|standing| group_json(standing, &alerts, &wanted))
         .filter(|g| g["rules"].as_array().is_some_and(|r| !r.is_empty()))
         .collect();
     Ok(plain(json!({ "groups": groups })))
 }
 
-fn group_json(group: &RuleGroup, facts: &Facts, alerts: &[Alert], wanted: &Wanted<'_>) -> Json {
+fn group_json(standing: &GroupStanding, alerts: &[Alert], wanted: &Wanted<'_>) -> Json {
+    let group = &standing.group;
+    let never = RuleStanding::default();
     let rules: Vec<Json> = group
         .rules
         .iter()
-        .filter(|r| wanted.names.is_empty() || wanted.names.contains(&r.name.as_str()))
-        .filter(|r| {
+        .enumerate()
+        .filter(|(_, r)| wanted.names.is_empty() || wanted.names.contains(&r.name.as_str()))
+        .filter(|(_, r)| {
             let word = if matches!(r.kind, Kind::Record) { "record" } else { "alert" };
             wanted.kind.is_none_or(|k| k.eq_ignore_ascii_case(word))
         })
-        .map(|rule| {
+        .map(|(i, rule)| {
             let own: Vec<&Alert> = alerts.iter().filter(|a| a.rule == rule.id).collect();
-            rule_json(group, rule, &own, wanted.without_alerts)
+            let mut shown = rule_json(group, rule, &own, wanted.without_alerts);
+            add_standing(&mut shown, standing.rules.get(i).unwrap_or(&never));
+            shown
         })
         .collect();
     json!({
         "name": group.name,
         "file": group.file,
         "rules": rules,
-        "interval": seconds(group.interval.unwrap_or(facts.interval)),
+        "interval": seconds(standing.interval),
         "limit": group.limit,
-        "evaluationTime": 0,
-        "lastEvaluation": last_evaluation(alerts),
+        "evaluationTime": seconds(standing.last.map_or(Duration::ZERO, |e| e.took)),
+        "lastEvaluation": last_evaluation(standing.last),
     })
+}
+
+/// `lastError` only where there is one, as Prometheus has it.
+fn add_standing(shown: &mut Json, standing: &RuleStanding) {
+    shown["health"] = match (&standing.error, standing.last) {
+        (Some(_), _) => "err",
+        (None, Some(_)) => "ok",
+        (None, None) => "unknown",
+    }
+    .into();
+    shown["evaluationTime"] = seconds(standing.last.map_or(Duration::ZERO, |e| e.took));
+    shown["lastEvaluation"] = last_evaluation(standing.last).into();
+    if let Some(error) = &standing.error {
+        shown["lastError"] = error.clone().into();
+    }
 }
 
 fn rule_json(group: &RuleGroup, rule: &Rule, alerts: &[&Alert], without_alerts: bool) -> Json {
     let mut labels: Map<String, Json> = group.labels.iter().map(|(n, v)| (n.clone(), json!(v))).collect();
     labels.extend(sources(&rule.labels));
     let Kind::Alert(alert) = &rule.kind else {
-        return json!({
-            "name": rule.name, "query": rule.expr.pretty(), "labels": labels, "health": "ok", "evaluationTime": 0,
-            "lastEvaluation": last_evaluation(&[]), "type": "recording",
-        });
+        return json!({ "name": rule.name, "query": rule.expr.pretty(), "labels": labels, "type": "recording" });
     };
     let state = match () {
         () if alerts.iter().any(|a| matches!(a.state, AlertState::Firing | AlertState::Unknown)) => "firing",
@@ -107,9 +125,6 @@ fn rule_json(group: &RuleGroup, rule: &Rule, alerts: &[&Alert], without_alerts: 
         "keepFiringFor": seconds(alert.keep_firing),
         "labels": labels,
         "annotations": sources(&alert.annotations).collect::<Map<_, _>>(),
-        "health": "ok",
-        "evaluationTime": 0,
-        "lastEvaluation": last_evaluation(alerts.iter().copied()),
         "type": "alerting",
     });
     if !without_alerts {
@@ -128,9 +143,8 @@ fn seconds(d: Duration) -> Json {
 }
 
 /// Go's zero time when nothing was evaluated yet.
-fn last_evaluation<'a>(alerts: impl IntoIterator<Item = &'a Alert>) -> String {
-    let newest = alerts.into_iter().map(|a| a.last_eval).max();
-    newest.map_or_else(|| "0001-01-01T00:00:00Z".into(), Timestamp::rfc3339)
+fn last_evaluation(last: Option<Evaluation>) -> String {
+    last.map_or_else(|| "0001-01-01T00:00:00Z".into(), |e| e.at.rfc3339())
 }
 
 /// Prometheus knows only pending and firing; one that we can no longer see is still told.

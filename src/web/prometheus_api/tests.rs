@@ -1,6 +1,7 @@
 //! The API over HTTP, as its clients see it.
 
 use super::*;
+use crate::alerts::standing::Evaluation;
 use crate::domain::clock::ManualClock;
 use crate::domain::metric::{Labels, MetricKind, NAME, Sample, Series};
 use crate::net::{Client, Request};
@@ -19,8 +20,16 @@ impl Backend for Fixed {
     fn facts(&self) -> Arc<Facts> {
         let rules = "groups:\n- name: g\n  rules:\n  - alert: Down\n    expr: up==0\n    for: 1m\n    labels: {severity: page}\n  - record: a:b\n    expr: sum(up)\n";
         let labels = [("job", "a"), ("instance", "x:1")].map(|(n, v)| (n.to_string(), v.to_string()));
+        let groups = crate::alerts::rulefile::parse("r.yml", rules).unwrap().groups;
+        let board = Board::default();
+        let mut standing = GroupStanding::fresh(Arc::new(groups[0].clone()), Duration::from_secs(30));
+        let last = Evaluation { at: Timestamp::from_ms(45_000), took: Duration::from_millis(250) };
+        (standing.last, standing.rules[1].last) = (Some(last), Some(last));
+        standing.rules[1].error = Some("two results".into());
+        board.write(vec![standing]);
         Arc::new(Facts {
-            groups: crate::alerts::rulefile::parse("r.yml", rules).unwrap().groups,
+            groups,
+            board,
             interval: Duration::from_secs(15),
             targets: vec![Target {
                 pool: "a".into(),
@@ -110,6 +119,13 @@ async fn errors_have_prometheus_envelope() {
     }
 }
 
+#[test]
+fn without_an_engine_rules_are_what_the_files_say() {
+    let facts = Facts { board: Board::default(), ..(*Fixed(Arc::default()).facts()).clone() };
+    let standing = facts.standing();
+    assert_eq!((standing.len(), standing[0].interval, standing[0].last), (1, Duration::from_secs(15), None));
+}
+
 #[tokio::test]
 async fn a_form_may_be_posted() {
     let url = format!("{}query", serve().await).parse().unwrap();
@@ -142,6 +158,13 @@ async fn configuration_is_told() {
         ("rules", "/data/groups/0/rules/0/duration", serde_json::json!(60)),
         ("rules", "/data/groups/0/rules/0/state", serde_json::json!("inactive")),
         ("rules?type=record", "/data/groups/0/rules/0/type", serde_json::json!("recording")),
+        ("rules", "/data/groups/0/interval", serde_json::json!(30)),
+        ("rules", "/data/groups/0/evaluationTime", serde_json::json!(0.25)),
+        ("rules", "/data/groups/0/lastEvaluation", serde_json::json!("1970-01-01T00:00:45Z")),
+        ("rules", "/data/groups/0/rules/0/health", serde_json::json!("unknown")),
+        ("rules", "/data/groups/0/rules/0/lastEvaluation", serde_json::json!("0001-01-01T00:00:00Z")),
+        ("rules", "/data/groups/0/rules/1/health", serde_json::json!("err")),
+        ("rules", "/data/groups/0/rules/1/lastError", serde_json::json!("two results")),
         ("rules?rule_name[]=none", "/data/groups", serde_json::json!([])),
         ("targets", "/data/activeTargets/0/discoveredLabels/__address__", serde_json::json!("x:1")),
         ("targets?state=active", "/data/activeTargets/0/scrapePool", serde_json::json!("a")),
