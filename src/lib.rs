@@ -26,3 +26,6 @@ pub mod config;
 
 pub mod cli;
 pub mod demo;
+
+#[doc(hidden)]
+pub mod fuzzing;

@@ -43,6 +43,23 @@ impl Cache {
     }
 }
 
+/// Why a snappy block was not unpacked.
+#[derive(Debug, thiserror::Error)]
+pub enum Unpacking {
+    #[error("the body is longer than allowed after unpacking")]
+    TooLong,
+    #[error("the body is not a snappy block: {0}")]
+    Malformed(#[from] snap::Error),
+}
+
+/// The block says how long it will be: one that says too much is not unpacked at all.
+pub fn unpacked(packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, Unpacking> {
+    if snap::raw::decompress_len(packed)? > bytes_max {
+        return Err(Unpacking::TooLong);
+    }
+    Ok(snap::raw::Decoder::new().decompress_vec(packed)?)
+}
+
 /// Reads one request. A series that cannot be stored is counted and left out; bytes that are no message fail it all.
 pub fn decode(body: &[u8], cache: &mut Cache) -> Result<Received, ReceiveError> {
     let mut out = Received::default();

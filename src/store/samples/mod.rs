@@ -9,6 +9,8 @@ mod batch;
 mod changes;
 mod column;
 mod compact;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gaps;
 mod index;
 mod load;

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use super::{
     App, Trouble, UNPACKED_BYTES_MAX, add_headers, aside, check_origin, check_token, plain_header, read, store, told,
 };
-use crate::sources::receive::remote_write::decode;
+use crate::sources::receive::remote_write::{Unpacking, decode, unpacked};
 use crate::sources::receive::{ReceiveError, Received, Refused};
 
 pub(super) async fn write(State(app): State<App>, request: Request) -> Response {
@@ -66,12 +66,10 @@ fn check_headers(headers: &HeaderMap) -> Result<(), Trouble> {
 }
 
 fn unpack(packed: &[u8], app: &App) -> Result<Received, Trouble> {
-    let bad = |e: snap::Error| Trouble::Bad(format!("the body is not a snappy block: {e}"));
-    let length = snap::raw::decompress_len(packed).map_err(bad)?;
-    if length > UNPACKED_BYTES_MAX {
-        return Err(Trouble::unpacked_too_large());
-    }
-    let body = snap::raw::Decoder::new().decompress_vec(packed).map_err(bad)?;
+    let body = unpacked(packed, UNPACKED_BYTES_MAX).map_err(|error| match error {
+        Unpacking::TooLong => Trouble::unpacked_too_large(),
+        Unpacking::Malformed(_) => Trouble::Bad(error.to_string()),
+    })?;
     let mut cache = app.doors.cache.lock().unwrap_or_else(PoisonError::into_inner);
     let result = decode(&body, &mut cache);
     result.map_err(|error| match error {
