@@ -23,4 +23,5 @@ pub mod secret;
 pub mod service;
 pub mod stats;
 pub mod units;
+pub mod varint;
 pub mod verdict;

@@ -4,6 +4,7 @@
 //! Sources: the remote write 1.0 specification; the field numbers of Prometheus' `remote.proto` and `types.proto`.
 
 use crate::domain::metric::{Labels, Sample};
+use crate::domain::varint;
 
 // Tags: a field's number and its wire type.
 const REQUEST_SERIES: u8 = 1 << 3 | 2;
@@ -32,7 +33,7 @@ pub fn write_request(series: &[(Labels, Vec<Sample>)]) -> Option<Vec<u8>> {
             part.push(SAMPLE_VALUE);
             part.extend_from_slice(&sample.v.to_bits().to_le_bytes());
             part.push(SAMPLE_TIME);
-            put_number(sample.t.ms() as u64, &mut part);
+            varint::put(&mut part, sample.t.ms() as u64);
             put_bytes(SERIES_SAMPLE, &part, &mut message);
         }
         put_bytes(REQUEST_SERIES, &message, &mut request);
@@ -42,16 +43,8 @@ pub fn write_request(series: &[(Labels, Vec<Sample>)]) -> Option<Vec<u8>> {
 
 fn put_bytes(tag: u8, bytes: &[u8], to: &mut Vec<u8>) {
     to.push(tag);
-    put_number(bytes.len() as u64, to);
+    varint::put(to, bytes.len() as u64);
     to.extend_from_slice(bytes);
-}
-
-fn put_number(mut number: u64, to: &mut Vec<u8>) {
-    while number > 0x7f {
-        to.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    to.push(number as u8);
 }
 
 #[cfg(test)]

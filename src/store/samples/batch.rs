@@ -4,6 +4,8 @@
 //! Values travel as bit patterns: a signalling NaN such as the stale marker must not meet arithmetic. Pure; the caller
 //! keeps a crc32 beside each blob.
 
+use crate::domain::varint::put;
+
 /// One sample of one series: (series, milliseconds, bits of the f64).
 pub(super) type BatchSample = (u32, i64, u64);
 /// (milliseconds, bits of the f64).
@@ -67,14 +69,6 @@ pub(super) fn decode_batch(mut bytes: &[u8]) -> Result<Vec<BatchSample>, Damaged
         }
     }
     if bytes.is_empty() && out.len() == count { Ok(out) } else { Err(Damaged("a batch is longer than it says")) }
-}
-
-pub(super) fn put(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
 }
 
 pub(super) fn take(bytes: &mut &[u8]) -> Result<u64, Damaged> {

@@ -9,9 +9,10 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::batch::{Damaged, Point, put, take, unzigzag, zigzag};
+use super::batch::{Damaged, Point, take, unzigzag, zigzag};
 use super::column::{self, Column, Unpacked, VALUES_MAX};
 use crate::domain::metric::{Labels, NAME};
+use crate::domain::varint::put;
 
 /// Series that share their times, in the order of their columns.
 #[derive(Debug, Clone, PartialEq, Eq)]

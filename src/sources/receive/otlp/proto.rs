@@ -9,6 +9,7 @@ use super::message::{
     Attributes, Data, HistogramPoint, Metric, Number, Point, Request, Resource, SummaryPoint, Temporality, double_text,
 };
 use super::{ITEMS_MAX, TOO_MANY_ITEMS};
+use crate::domain::varint;
 use crate::sources::receive::ReceiveError;
 use crate::sources::receive::protobuf::{Reader, Value};
 
@@ -288,7 +289,7 @@ pub(super) fn response(rejected: u64, why: &str) -> Vec<u8> {
     let mut partial = Vec::new();
     if rejected > 0 {
         partial.push(0x08);
-        varint(rejected, &mut partial);
+        varint::put(&mut partial, rejected);
     }
     bytes(2, why.as_bytes(), &mut partial);
     let mut out = Vec::new();
@@ -306,15 +307,7 @@ pub(super) fn status(code: u8, message: &str) -> Vec<u8> {
 fn bytes(number: u8, content: &[u8], to: &mut Vec<u8>) {
     if !content.is_empty() {
         to.push(number << 3 | 2);
-        varint(content.len() as u64, to);
+        varint::put(to, content.len() as u64);
         to.extend_from_slice(content);
     }
-}
-
-fn varint(mut value: u64, to: &mut Vec<u8>) {
-    while value > 0x7f {
-        to.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    to.push(value as u8);
 }
