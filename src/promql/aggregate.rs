@@ -9,6 +9,7 @@ use super::eval::Row;
 use super::number;
 use super::plan::{AggregateOp, Grouping};
 use super::stats::{self, nan_first};
+use super::tally::Tally;
 
 /// The operator's own argument.
 pub(super) enum Param<'a> {
@@ -76,6 +77,11 @@ fn grouped(op: AggregateOp, rows: Vec<Row>, param: &Param<'_>, grouping: &Groupi
         let label = if let Param::Text(label) = param { label } else { "" };
         return count_values(&rows, label, grouping, steps);
     }
+    if op.runs() {
+        let mut tally = Tally::new(op, steps);
+        rows.iter().for_each(|r| tally.add(grouping.key(&r.labels), r.nameless, r.values.iter().copied()));
+        return tally.rows();
+    }
     let mut known: HashMap<Labels, usize> = HashMap::new();
     let mut groups: Vec<(Labels, Vec<Row>)> = Vec::new();
     for row in rows {
@@ -95,6 +101,7 @@ fn grouped(op: AggregateOp, rows: Vec<Row>, param: &Param<'_>, grouping: &Groupi
     }
 }
 
+/// The operators that look at all values of a group at once; [`Tally`] has the others.
 fn reduce(op: AggregateOp, labels: Labels, members: &[Row], param: &Param<'_>, steps: usize) -> Row {
     let mut values = Vec::with_capacity(steps);
     let mut present: Vec<f64> = Vec::with_capacity(members.len());
@@ -107,15 +114,10 @@ fn reduce(op: AggregateOp, labels: Labels, members: &[Row], param: &Param<'_>, s
             continue;
         }
         values.push(Some(match op {
-            AggregateOp::Sum => stats::sum(all),
             AggregateOp::Avg => stats::mean(all),
-            AggregateOp::Min => stats::min(all),
-            AggregateOp::Max => stats::max(all),
-            AggregateOp::Count => present.len() as f64,
             AggregateOp::Stddev => stats::variance(all).sqrt(),
             AggregateOp::Stdvar => stats::variance(all),
-            AggregateOp::Quantile => stats::quantile(param.at(step), &mut present),
-            AggregateOp::Group | AggregateOp::Topk | AggregateOp::Bottomk | AggregateOp::CountValues => 1.0,
+            _ => stats::quantile(param.at(step), &mut present),
         }));
     }
     Row { labels, values, nameless: members.iter().any(|r| r.nameless) }

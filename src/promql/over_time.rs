@@ -296,7 +296,7 @@ mod tests {
         let grid = Grid { start: ends[0], step: ends.get(1).map_or(1, |e| e - ends[0]), count: ends.len() };
         let frame = Frame { ends, range_ms, grid, param: Some(&param) };
         let mut out = Vec::new();
-        compute.row((times, values), &Windows::of(times, &frame), &frame, &mut Scratch::default(), &mut out);
+        compute.row((times, values), &Windows::of(times, &frame, compute), &frame, &mut Scratch::default(), &mut out);
         out.into_iter().map(|v| (!is_stale(v)).then_some(v)).collect()
     }
 

@@ -79,22 +79,14 @@ pub(super) fn variance(values: impl Iterator<Item = f64>) -> f64 {
     squares.value() / count
 }
 
+/// NaN only when both are.
 fn lower(best: f64, value: f64) -> f64 {
     if best > value || best.is_nan() { value } else { best }
 }
 
+/// NaN only when both are.
 fn higher(best: f64, value: f64) -> f64 {
     if best < value || best.is_nan() { value } else { best }
-}
-
-/// NaN only when every value is NaN.
-pub(super) fn min(values: impl Iterator<Item = f64>) -> f64 {
-    values.fold(f64::NAN, lower)
-}
-
-/// NaN only when every value is NaN.
-pub(super) fn max(values: impl Iterator<Item = f64>) -> f64 {
-    values.fold(f64::NAN, higher)
 }
 
 /// Linear between neighbours; NaN sorts first; outside [0, 1] it is an infinity. Sorts `values`.
@@ -173,8 +165,9 @@ mod tests {
 
     #[test]
     fn extremes_ignore_nan() {
-        assert_eq!(min([f64::NAN, 2.0, 1.0].into_iter()), 1.0);
-        assert_eq!(max([2.0, f64::NAN].into_iter()), 2.0);
-        assert!(max([f64::NAN].into_iter()).is_nan());
+        let extreme = |values: &[f64], beats: fn(f64, f64) -> f64| values.iter().copied().fold(f64::NAN, beats);
+        assert_eq!(extreme(&[f64::NAN, 2.0, 1.0], lower), 1.0);
+        assert_eq!(extreme(&[2.0, f64::NAN], higher), 2.0);
+        assert!(extreme(&[f64::NAN], higher).is_nan());
     }
 }

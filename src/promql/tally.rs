@@ -1,5 +1,5 @@
-//! Aggregation of rows as they come, for operators that need no more than a running result: ten thousand series over a day
-//! are never in memory together.
+//! Aggregation for operators that need no more than a running result. Where the rows come from a selector they are taken
+//! as they come: ten thousand series over a day are never in memory together.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -19,10 +19,12 @@ struct Cells {
     present: Vec<u32>,
     /// Of `sum` the compensated sums, else the extreme in `total`.
     sums: Vec<Sum>,
+    /// See [`Row::nameless`].
+    nameless: bool,
 }
 
 /// Running results by group.
-struct Tally {
+pub(super) struct Tally {
     op: AggregateOp,
     steps: usize,
     known: HashMap<Labels, usize>,
@@ -30,26 +32,28 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(op: AggregateOp, steps: usize) -> Tally {
+    pub(super) fn new(op: AggregateOp, steps: usize) -> Tally {
         Tally { op, steps, known: HashMap::new(), groups: Vec::new() }
     }
 
-    fn add(&mut self, key: Labels, row: &[f64]) {
+    /// Takes in the values of one more row of the group `key`.
+    pub(super) fn add(&mut self, key: Labels, nameless: bool, row: impl Iterator<Item = Option<f64>> + Clone) {
         let at = *self.known.entry(key).or_insert_with_key(|key| {
             let first = if self.op == AggregateOp::Sum { 0.0 } else { f64::NAN };
             let sums = vec![Sum { total: first, lost: 0.0 }; if self.op.has_value() { self.steps } else { 0 }];
-            self.groups.push((key.clone(), Cells { present: vec![0; self.steps], sums }));
+            self.groups.push((key.clone(), Cells { present: vec![0; self.steps], sums, nameless: false }));
             self.groups.len() - 1
         });
         let cells = &mut self.groups[at].1;
-        for (count, v) in cells.present.iter_mut().zip(row) {
-            *count += u32::from(!is_stale(*v));
+        cells.nameless |= nameless;
+        for (count, v) in cells.present.iter_mut().zip(row.clone()) {
+            *count += u32::from(v.is_some());
         }
-        let present = cells.sums.iter_mut().zip(row).filter(|(_, v)| !is_stale(**v));
+        let present = cells.sums.iter_mut().zip(row).filter_map(|(sum, v)| Some((sum, v?)));
         match self.op {
-            AggregateOp::Sum => present.for_each(|(sum, v)| sum.add(*v)),
-            AggregateOp::Min => present.for_each(|(best, v)| best.lower(*v)),
-            _ => present.for_each(|(best, v)| best.raise(*v)),
+            AggregateOp::Sum => present.for_each(|(sum, v)| sum.add(v)),
+            AggregateOp::Min => present.for_each(|(best, v)| best.lower(v)),
+            _ => present.for_each(|(best, v)| best.raise(v)),
         }
     }
 
@@ -62,6 +66,7 @@ impl Tally {
                 continue;
             };
             let mine = &mut self.groups[at].1;
+            mine.nameless |= theirs.nameless;
             for (count, more) in mine.present.iter_mut().zip(&theirs.present) {
                 *count += more;
             }
@@ -78,20 +83,20 @@ impl Tally {
         }
     }
 
-    /// Sorted by labels.
-    fn rows(self) -> Vec<Row> {
+    /// In the order of the groups' first members.
+    pub(super) fn rows(self) -> Vec<Row> {
         let row = |(labels, cells): (Labels, Cells)| {
             let value = |step: usize, count: u32| match self.op {
                 AggregateOp::Count => f64::from(count),
                 AggregateOp::Group => 1.0,
-                _ => cells.sums[step].value(),
+                AggregateOp::Sum => cells.sums[step].value(),
+                _ => cells.sums[step].total,
             };
             let present = cells.present.iter().enumerate();
-            Row::new(labels, present.map(|(step, count)| (*count > 0).then(|| value(step, *count))).collect())
+            let values = present.map(|(step, count)| (*count > 0).then(|| value(step, *count))).collect();
+            Row { labels, values, nameless: cells.nameless }
         };
-        let mut rows: Vec<Row> = self.groups.into_iter().map(row).collect();
-        rows.sort_by(|a, b| a.labels.cmp(&b.labels));
-        rows
+        self.groups.into_iter().map(row).collect()
     }
 }
 
@@ -99,7 +104,8 @@ impl AggregateOp {
     fn has_value(self) -> bool {
         matches!(self, AggregateOp::Sum | AggregateOp::Min | AggregateOp::Max)
     }
-    fn runs(self) -> bool {
+    /// Does a running result tell all?
+    pub(super) fn runs(self) -> bool {
         self.has_value() || matches!(self, AggregateOp::Count | AggregateOp::Group)
     }
 }
@@ -138,7 +144,7 @@ impl Context<'_> {
             let mut part = Tally::new(op, grid.count);
             for nth in chunk {
                 if let Some(row) = lane.row(nth)? {
-                    part.add(key(scan.labels(nth)), row);
+                    part.add(key(scan.labels(nth)), false, row.iter().map(|v| (!is_stale(*v)).then_some(*v)));
                 }
             }
             Ok(part)
@@ -151,6 +157,42 @@ impl Context<'_> {
         if let Some(at) = counter_at.filter(|_| !whole.groups.is_empty()) {
             self.note_gauges((0..scan.count()).take(1).map(|nth| scan.labels(nth).name()), at);
         }
-        Ok(Some(whole.rows()))
+        let mut rows = whole.rows();
+        rows.sort_by(|a, b| a.labels.cmp(&b.labels));
+        Ok(Some(rows))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_give_what_the_whole_gives() {
+        let rows = [[Some(-0.0), Some(f64::NAN), None], [None, Some(2.5), None], [Some(-0.0), Some(-1.0), None]];
+        let key = || Labels::new([("a", "b")]);
+        for (op, expected) in [
+            (AggregateOp::Sum, [0.0, f64::NAN]),
+            (AggregateOp::Min, [-0.0, -1.0]),
+            (AggregateOp::Max, [-0.0, 2.5]),
+            (AggregateOp::Count, [2.0, 3.0]),
+            (AggregateOp::Group, [1.0, 1.0]),
+        ] {
+            for split in 0..=rows.len() {
+                let mut parts = [Tally::new(op, 3), Tally::new(op, 3)];
+                for (nth, row) in rows.iter().enumerate() {
+                    parts[usize::from(nth >= split)].add(key(), nth == 1, row.iter().copied());
+                }
+                let [mut whole, later] = parts;
+                whole.merge(later);
+                let rows = whole.rows();
+                assert!(rows.len() == 1 && rows[0].nameless && rows[0].values[2].is_none(), "{op:?}");
+                for (value, expected) in rows[0].values.iter().zip(expected) {
+                    let value = value.unwrap();
+                    let same = value.to_bits() == expected.to_bits() || value.is_nan() && expected.is_nan();
+                    assert!(same, "{op:?} split at {split}: {value:?} instead of {expected:?}");
+                }
+            }
+        }
     }
 }

@@ -39,20 +39,22 @@ pub(super) struct Frame<'a> {
 pub(super) struct Windows {
     /// First sample and the one after the last.
     pub bounds: Vec<(u32, u32)>,
+    /// For counters; else empty.
     pub edges: Vec<Edge>,
 }
 
 impl Windows {
-    pub(super) fn of(times: &[i64], frame: &Frame<'_>) -> Windows {
+    pub(super) fn of(times: &[i64], frame: &Frame<'_>, compute: Compute) -> Windows {
         let (mut from, mut to) = (0, 0);
         let mut windows = Windows { bounds: Vec::with_capacity(frame.ends.len()), edges: Vec::new() };
-        windows.edges.reserve(frame.ends.len());
         for &end in frame.ends {
             let start = end.saturating_sub(frame.range_ms);
             to += times[to..].iter().take_while(|t| **t <= end).count();
             from += times[from..to].iter().take_while(|t| **t <= start).count();
             windows.bounds.push((from as u32, to as u32));
-            windows.edges.push(Edge::of(&times[from..to], start, end));
+            if matches!(compute, Compute::Counter { .. }) {
+                windows.edges.push(Edge::of(&times[from..to], start, end));
+            }
         }
         windows
     }
@@ -135,7 +137,7 @@ impl<'a> Lane<'a> {
         if self.windows.len() == WINDOWS_MAX {
             self.windows.clear();
         }
-        let windows = Rc::new(Windows::of(times, &self.job.frame));
+        let windows = Rc::new(Windows::of(times, &self.job.frame, self.job.compute));
         self.windows.push((times.clone(), windows.clone()));
         windows
     }
