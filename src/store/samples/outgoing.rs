@@ -237,6 +237,9 @@ impl Samples {
     /// Lets go of what waits longer than samples are kept, and of the oldest beyond a part of the file's cap. Returns
     /// how many samples were never sent.
     pub(super) async fn trim_outgoing(&self, keep_from: Timestamp) -> Result<u64> {
+        if !self.inner.outgoing.on.load(Ordering::SeqCst) {
+            return Ok(0);
+        }
         let (bytes_max, _) = *self.inner.limits.lock().unwrap_or_else(|e| e.into_inner());
         let bytes_max = i64::try_from(bytes_max / WAITING_PART).unwrap_or(i64::MAX);
         let lost: i64 = self

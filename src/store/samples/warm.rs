@@ -32,15 +32,15 @@ impl Warm {
         Some(kept.body.clone())
     }
 
-    /// The least recently used make room.
+    /// What is there already stays as it is; the least recently used make room.
     pub fn put(&mut self, page: i64, body: Arc<Vec<u8>>) {
-        if body.len() > BYTES_MAX {
+        if body.len() > BYTES_MAX || self.bodies.contains_key(&page) {
             return;
         }
         self.uses += 1;
         self.bytes += body.len();
         let kept = Kept { body, used: self.uses, round: self.round };
-        self.bytes -= self.bodies.insert(page, kept).map_or(0, |old| old.body.len());
+        self.bodies.insert(page, kept);
         if self.bytes > BYTES_MAX {
             // A quarter at a time, so that it is seldom looked for.
             let mut oldest: Vec<(u64, i64)> = self.bodies.iter().map(|(id, k)| (k.used, *id)).collect();
