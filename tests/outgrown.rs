@@ -20,7 +20,7 @@ use hypercare::promql::number;
 use hypercare::remote::{self, Sender};
 use hypercare::sources::receive::remote_write;
 use hypercare::store::{Remote, Role, Store};
-use hypercare::web::{self, App, Open, Parts};
+use hypercare::web::{self, App, Parts};
 use tokio_util::sync::CancellationToken;
 
 use support::engine::{Engine, Kind};
@@ -165,16 +165,7 @@ async fn holds_what_we_hold(engine: &Engine, store: &Store, at: i64) {
 async fn api(store: &Store) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let listen = listener.local_addr().unwrap();
-    let app = App::new(Parts {
-        store: store.clone(),
-        services: BTreeMap::new(),
-        ready: Arc::default(),
-        external_url: String::new(),
-        listen,
-        forms: BTreeMap::new(),
-        open: Open::default(),
-        facts: Default::default(),
-    });
+    let app = App::new(Parts::bare(store.clone(), listen));
     tokio::spawn(web::serve(listener, app, std::future::pending()));
     format!("http://{listen}")
 }

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hypercare::domain::clock::{SystemClock, Timestamp};
 use hypercare::domain::metric::{Labels, Matcher, NAME, STALE_BITS, Sample, Series, SeriesReader as _};
@@ -12,6 +12,8 @@ use hypercare::sources::receive::remote_write::encode;
 use hypercare::store::{Role, Store};
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection as _, SqliteConnection};
+
+use crate::support;
 
 /// How long anything may take before the test says that it never came.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,15 +26,8 @@ const STEP_MS: i64 = 15_000;
 const BASE_MS: i64 = 1_735_689_600_000;
 
 /// Polls until `done` or panics with `what`.
-pub fn wait<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = done() {
-            return found;
-        }
-        assert!(Instant::now() < until, "waited {PATIENCE:?} in vain for {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+pub fn wait<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
+    support::wait_within(PATIENCE, what, done)
 }
 
 /// A configured folder, and the daemon in it while one runs.

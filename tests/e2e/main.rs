@@ -5,4 +5,6 @@
 
 mod alerting;
 mod checking;
+#[path = "../support/mod.rs"]
+mod support;
 mod world;

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use serde_json::Value;
+
+use crate::support::{self, python};
 
 /// How long anything may take before the test says that it never came.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -19,26 +21,12 @@ pub const PATIENCE: Duration = Duration::from_secs(40);
 const SECRET: &str = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// Polls until `done` or panics with `what`.
-pub fn wait<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = done() {
-            return found;
-        }
-        assert!(Instant::now() < until, "waited {PATIENCE:?} in vain for {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+pub fn wait<T>(what: &str, done: impl FnMut() -> Option<T>) -> T {
+    support::wait_within(PATIENCE, what, done)
 }
 
 pub fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
-}
-
-/// Python with what `tests/setup.sh` put into it.
-pub fn python() -> PathBuf {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-venv/bin/python");
-    assert!(python.exists(), "{} is missing: run tests/setup.sh (make test does)", python.display());
-    python
 }
 
 /// GET over a plain socket: what a monitoring stranger would do.

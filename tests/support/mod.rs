@@ -8,6 +8,19 @@ pub mod prometheus;
 pub mod smtp;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Polls until `done` or panics with `what`.
+pub fn wait_within<T>(patience: Duration, what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + patience;
+    loop {
+        if let Some(found) = done() {
+            return found;
+        }
+        assert!(Instant::now() < until, "waited {patience:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
 
 /// The Python of `target/test-venv`; `tests/setup.sh` makes it.
 pub fn python() -> PathBuf {
