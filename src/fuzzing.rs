@@ -69,7 +69,7 @@ pub fn exposition(data: &[u8]) {
 /// What was taken can be written again, and is taken whole.
 pub fn remote_write(data: &[u8]) {
     let Ok(received) = remote_write::decode(data, &mut remote_write::Cache::default()) else { return };
-    let body = remote_write::encode(&received.series, &[]);
+    let body = crate::domain::remote_write::encode(&received.series, &[]);
     let again = remote_write::decode(&body, &mut remote_write::Cache::default());
     let again = again.unwrap_or_else(|error| panic!("{error}: {received:?}"));
     assert_eq!((again.samples(), again.refused.points), (received.samples(), 0));
@@ -152,7 +152,7 @@ mod tests {
             (Labels::new([(NAME, "up"), ("job", "a")]), samples(3)),
             (Labels::new([(NAME, "down"), ("é", "ü")]), samples(1)),
         ];
-        vec![remote_write::encode(&all, &[]), Vec::new()]
+        vec![crate::domain::remote_write::encode(&all, &[]), Vec::new()]
     }
 
     fn otlp_requests() -> Vec<Vec<u8>> {

@@ -312,7 +312,7 @@ async fn a_sender_that_is_killed_goes_on_where_it_was() {
 
 /// Sends `samples` past hypercare.
 async fn push(engine: &Engine, labels: Labels, samples: Vec<Sample>) {
-    let body = remote::write_request(&[(labels, samples)]).unwrap();
+    let body = hypercare::domain::remote_write::packed(&[(labels, samples)]).unwrap();
     let request = Request::post(of(engine).write, "application/x-protobuf", body).header("content-encoding", "snappy");
     let response = Client::new().send(request).await.unwrap();
     assert_eq!(response.status, 204, "{}", response.text());

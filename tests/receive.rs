@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use hypercare::domain::clock::{SystemClock, Timestamp};
 use hypercare::domain::metric::{Labels, Matcher, NAME, STALE_BITS, Sample, SeriesReader as _, stale_marker};
+use hypercare::domain::remote_write;
 use hypercare::net::{Client, Request};
 use hypercare::promql::number;
-use hypercare::remote;
 use hypercare::store::{Role, Store};
 use hypercare::web::{self, App, Open, Parts};
 use support::engine::{Engine, Kind};
@@ -222,7 +222,7 @@ async fn what_victoria_metrics_exports_is_imported() {
     let dir = tempfile::tempdir().unwrap();
     let engine = Engine::start(Kind::VictoriaMetrics, dir.path()).await;
     let url = |path: &str| format!("{}/{path}", engine.url).parse().unwrap();
-    let body = remote::write_request(&shop()).unwrap();
+    let body = remote_write::packed(&shop()).unwrap();
     let write = Request::post(url("api/v1/write"), "application/x-protobuf", body).header("content-encoding", "snappy");
     assert_eq!(Client::new().send(write).await.unwrap().status, 204);
     // Nobody reads what lies in its buffers.

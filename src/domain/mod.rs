@@ -18,6 +18,7 @@ pub mod notification;
 pub mod problem;
 pub mod query;
 pub mod release;
+pub mod remote_write;
 pub mod roles;
 pub mod secret;
 pub mod service;

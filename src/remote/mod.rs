@@ -1,12 +1,11 @@
 //! Series kept at a Prometheus, Mimir, Thanos or VictoriaMetrics that already is there, for whoever has outgrown one
 //! machine: what is collected leaves by remote write 1.0, queries are answered by its PromQL.
 //!
-//! `send.rs` empties the durable queue of `store/samples/outgoing.rs`, with `message.rs` for the bytes; `read.rs` asks the
+//! `send.rs` empties the durable queue of `store/samples/outgoing.rs`, with `domain/remote_write.rs` for the bytes; `read.rs` asks the
 //! HTTP API, with `answer.rs` for what comes back. The samples here stay for their retention: nothing is lost while the
 //! other side is away.
 
 mod answer;
-mod message;
 mod read;
 mod selector;
 mod send;
@@ -17,7 +16,6 @@ use crate::domain::secret::{SecretError, authorization};
 use crate::net::{Client, Request};
 use crate::store::{Engine, Remote, Store};
 
-pub use message::write_request;
 pub use read::Reader;
 pub use send::{Delivered, Sender};
 

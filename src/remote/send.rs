@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::message::write_request;
 use super::{advice, excerpt, sign};
 use crate::domain::clock::SharedClock;
+use crate::domain::remote_write;
 use crate::net::{Client, Redirects, Request, redact_url, retry_after};
 use crate::store::samples::{Piece, Sent};
 use crate::store::{Remote, Samples, StoreError};
@@ -130,7 +130,7 @@ impl Sender {
         if piece.samples == 0 {
             return Delivered::Taken;
         }
-        let Some(body) = write_request(&piece.series).map(bytes::Bytes::from) else {
+        let Some(body) = remote_write::packed(&piece.series).map(bytes::Bytes::from) else {
             return Delivered::Refused("the request is too long to be packed".into());
         };
         let mut backoff = BACKOFF.0;

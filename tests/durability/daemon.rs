@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hypercare::domain::clock::{SystemClock, Timestamp};
 use hypercare::domain::metric::{Labels, Matcher, NAME, STALE_BITS, Sample, Series, SeriesReader as _};
-use hypercare::sources::receive::remote_write::encode;
+use hypercare::domain::remote_write::encode;
 use hypercare::store::{Role, Store};
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection as _, SqliteConnection};

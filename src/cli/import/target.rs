@@ -4,9 +4,9 @@ use super::reader::Piece;
 use super::{Exit, Failure, Global, Sum};
 use crate::config::Loaded;
 use crate::domain::clock::Timestamp;
+use crate::domain::remote_write;
 use crate::domain::secret::authorization;
 use crate::net::{Client, Request};
-use crate::sources::receive::remote_write;
 use crate::store::{Role, Store, StoreError};
 
 /// Samples between two rounds of upkeep: what waits unsealed is held in memory.

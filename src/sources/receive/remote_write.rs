@@ -2,7 +2,7 @@
 //!
 //! Samples are read without an allocation each. A sender repeats the same label sets every few seconds, so a [`Cache`]
 //! keeps them by their bytes: a known series costs one look-up. Exemplars are left out, native histograms refused.
-//! Sources: the remote write 1.0 specification; the field numbers of Prometheus' `remote.proto` and `types.proto`.
+//! `domain/remote_write.rs` writes the same message.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use super::{METADATA_MAX, ReceiveError, Received, SAMPLES_MAX, SERIES_MAX, unfit
 use crate::domain::clock::Timestamp;
 use crate::domain::exposition::LIMITS;
 use crate::domain::metric::{Labels, Metadata, MetricKind, Sample};
+use crate::domain::{remote_write, varint};
 
 /// Label sets of earlier requests by their bytes on the wire.
 #[derive(Debug, Default)]
@@ -106,7 +107,7 @@ fn series(mut message: Reader, cache: &mut Cache, out: &mut Received) -> Result<
             1 => {
                 let label = value.message(&message)?.whole();
                 late_labels.push(LABEL);
-                put_length(label.len(), &mut late_labels);
+                varint::put(&mut late_labels, label.len() as u64);
                 late_labels.extend_from_slice(label);
             }
             2 => samples.push(sample(value.message(&message)?)?),
@@ -133,18 +134,6 @@ fn series(mut message: Reader, cache: &mut Cache, out: &mut Received) -> Result<
         Err(why) => out.refused.add((count + histograms).max(1), || why),
     }
     Ok(count)
-}
-
-fn put_length(length: usize, to: &mut Vec<u8>) {
-    put_number(length as u64, to);
-}
-
-fn put_number(mut number: u64, to: &mut Vec<u8>) {
-    while number > 0x7f {
-        to.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    to.push(number as u8);
 }
 
 /// The label set written as `wire`, or why it cannot be stored.
@@ -221,7 +210,7 @@ fn metadata(mut message: Reader) -> Result<Option<Metadata>, Malformed> {
         Metadata { family: String::new(), kind: MetricKind::Unknown, help: String::new(), unit: String::new() };
     while let Some((number, value)) = message.field()? {
         match (number, value) {
-            (1, Value::Varint(kind)) => found.kind = kind_of(kind),
+            (1, Value::Varint(kind)) => found.kind = remote_write::kind(kind),
             (2, _) => found.family = value.text(&message)?.to_string(),
             (4, _) => found.help = value.text(&message)?.to_string(),
             (5, _) => found.unit = value.text(&message)?.to_string(),
@@ -233,69 +222,6 @@ fn metadata(mut message: Reader) -> Result<Option<Metadata>, Malformed> {
         && found.unit.len() <= LIMITS.name_bytes
         && found.help.len() <= LIMITS.line_bytes;
     Ok(fits.then_some(found))
-}
-
-fn kind_of(number: u64) -> MetricKind {
-    match number {
-        1 => MetricKind::Counter,
-        2 => MetricKind::Gauge,
-        3 => MetricKind::Histogram,
-        4 => MetricKind::Gaugehistogram,
-        5 => MetricKind::Summary,
-        6 => MetricKind::Info,
-        7 => MetricKind::Stateset,
-        _ => MetricKind::Unknown,
-    }
-}
-
-/// Writes a request, not yet packed: what `hypercare import` sends to a daemon.
-pub fn encode(series: &[(Labels, Vec<Sample>)], metadata: &[Metadata]) -> Vec<u8> {
-    let (mut out, mut one, mut pair) = (Vec::new(), Vec::new(), Vec::new());
-    let field = |number: u8, content: &[u8], to: &mut Vec<u8>| {
-        to.push(number << 3 | 2);
-        put_length(content.len(), to);
-        to.extend_from_slice(content);
-    };
-    for (labels, samples) in series {
-        one.clear();
-        for (name, value) in labels.iter() {
-            pair.clear();
-            field(1, name.as_bytes(), &mut pair);
-            field(2, value.as_bytes(), &mut pair);
-            field(1, &pair, &mut one);
-        }
-        for sample in samples {
-            pair.clear();
-            pair.push(0x09);
-            pair.extend_from_slice(&sample.v.to_bits().to_le_bytes());
-            pair.push(0x10);
-            put_number(sample.t.ms() as u64, &mut pair);
-            field(2, &pair, &mut one);
-        }
-        field(1, &one, &mut out);
-    }
-    for meta in metadata {
-        one.clear();
-        one.extend([0x08, number_of(meta.kind)]);
-        field(2, meta.family.as_bytes(), &mut one);
-        field(4, meta.help.as_bytes(), &mut one);
-        field(5, meta.unit.as_bytes(), &mut one);
-        field(3, &one, &mut out);
-    }
-    out
-}
-
-fn number_of(kind: MetricKind) -> u8 {
-    match kind {
-        MetricKind::Unknown => 0,
-        MetricKind::Counter => 1,
-        MetricKind::Gauge => 2,
-        MetricKind::Histogram => 3,
-        MetricKind::Gaugehistogram => 4,
-        MetricKind::Summary => 5,
-        MetricKind::Info => 6,
-        MetricKind::Stateset => 7,
-    }
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@ use std::net::SocketAddr;
 use super::*;
 use crate::domain::clock::{ManualClock, Timestamp};
 use crate::domain::metric::{Labels, Matcher, Metadata, MetricKind, NAME, STALE_BITS, Sample, SeriesReader as _};
+use crate::domain::remote_write::encode;
 use crate::net::{Client, Request, Response};
-use crate::sources::receive::remote_write::encode;
+
 use crate::store::{Role, Store};
 use crate::web::{App, Parts, serve};
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use hypercare::domain::clock::{Clock as _, SystemClock, Timestamp};
 use hypercare::domain::metric::{Labels, Sample};
-use hypercare::remote::write_request;
+use hypercare::domain::remote_write::packed;
 
 use super::Result;
 use super::client::Connection;
@@ -46,7 +46,7 @@ impl History {
             for some in lines.chunks(SERIES_A_BODY) {
                 let cut = |(labels, values): &Line| (labels.clone(), samples(values, from, end_ms));
                 let series: Vec<(Labels, Vec<Sample>)> = some.iter().map(cut).collect();
-                let body = write_request(&series).ok_or("a body too long for snappy")?;
+                let body = packed(&series).ok_or("a body too long for snappy")?;
                 file.write_all(&body)?;
                 window.push((at, body.len()));
                 at += body.len() as u64;

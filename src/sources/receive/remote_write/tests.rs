@@ -18,7 +18,7 @@ fn samples(all: &[(i64, u64)]) -> Vec<Sample> {
 /// A message field.
 fn field(number: u8, content: &[u8]) -> Vec<u8> {
     let mut out = vec![number << 3 | 2];
-    put_length(content.len(), &mut out);
+    varint::put(&mut out, content.len() as u64);
     out.extend_from_slice(content);
     out
 }
@@ -36,7 +36,7 @@ fn values_come_back_bit_for_bit() {
     let times = [i64::MIN, -1, 0, 1, 1_700_000_000_000, i64::MAX];
     let all: Vec<_> = times.into_iter().zip(bits).collect();
     let batch: Batch = vec![(Labels::new([(NAME, "m"), ("a", "ü")]), samples(&all))];
-    let found = read(&encode(&batch, &[])).unwrap();
+    let found = read(&remote_write::encode(&batch, &[])).unwrap();
     assert_eq!(found.series, batch);
     assert!(found.refused.is_empty());
 }
@@ -45,7 +45,7 @@ fn values_come_back_bit_for_bit() {
 fn metadata_and_known_series() {
     let meta = Metadata { family: "m".into(), kind: MetricKind::Counter, help: "h".into(), unit: "s".into() };
     let batch: Batch = vec![(Labels::new([(NAME, "m")]), samples(&[(1, 2)]))];
-    let body = encode(&batch, std::slice::from_ref(&meta));
+    let body = remote_write::encode(&batch, std::slice::from_ref(&meta));
     let mut cache = Cache::default();
     let (first, second) = (decode(&body, &mut cache).unwrap(), decode(&body, &mut cache).unwrap());
     assert_eq!((&first, &first.metadata), (&second, &vec![meta]));
@@ -128,7 +128,7 @@ proptest! {
             .into_iter()
             .map(|(labels, all)| (Labels::new(labels.into_iter().chain([(NAME.into(), "m".into())])), samples(&all)))
             .collect();
-        let found = read(&encode(&batch, &[])).unwrap();
+        let found = read(&remote_write::encode(&batch, &[])).unwrap();
         prop_assert_eq!(found.series, batch);
     }
 
@@ -140,7 +140,7 @@ proptest! {
     #[test]
     fn almost_requests_never_panic(cut in 0usize..60, at in 0usize..60, byte in any::<u8>()) {
         let batch: Batch = vec![(Labels::new([(NAME, "metric"), ("a", "b")]), samples(&[(1, 2), (300, 4)]))];
-        let mut body = encode(&batch, &[]);
+        let mut body = remote_write::encode(&batch, &[]);
         let at = at % body.len();
         body[at] = byte;
         body.truncate(cut.max(1));

@@ -1,22 +1,44 @@
-//! The message `prometheus.WriteRequest` of remote write 1.0, packed with snappy. Values travel as their bits: a stale
-//! marker is a NaN of its own.
+//! The message `prometheus.WriteRequest` of remote write 1.0, as it is written. Values travel as their bits: a stale marker
+//! is a NaN of its own. `sources/receive/remote_write.rs` reads it.
 //!
 //! Sources: the remote write 1.0 specification; the field numbers of Prometheus' `remote.proto` and `types.proto`.
 
-use crate::domain::metric::{Labels, Sample};
-use crate::domain::varint;
+use super::metric::{Labels, Metadata, MetricKind, Sample};
+use super::varint;
 
 // Tags: a field's number and its wire type.
 const REQUEST_SERIES: u8 = 1 << 3 | 2;
+const REQUEST_METADATA: u8 = 3 << 3 | 2;
 const SERIES_LABEL: u8 = 1 << 3 | 2;
 const SERIES_SAMPLE: u8 = 2 << 3 | 2;
 const LABEL_NAME: u8 = 1 << 3 | 2;
 const LABEL_VALUE: u8 = 2 << 3 | 2;
 const SAMPLE_VALUE: u8 = 1 << 3 | 1;
 const SAMPLE_TIME: u8 = 2 << 3;
+const METADATA_KIND: u8 = 1 << 3;
+const METADATA_FAMILY: u8 = 2 << 3 | 2;
+const METADATA_HELP: u8 = 4 << 3 | 2;
+const METADATA_UNIT: u8 = 5 << 3 | 2;
 
-/// One request's body. `None` for more than snappy can pack (4 GiB), which pieces never are.
-pub fn write_request(series: &[(Labels, Vec<Sample>)]) -> Option<Vec<u8>> {
+/// Kinds of metrics by their number on the wire.
+const KINDS: [MetricKind; 8] = [
+    MetricKind::Unknown,
+    MetricKind::Counter,
+    MetricKind::Gauge,
+    MetricKind::Histogram,
+    MetricKind::Gaugehistogram,
+    MetricKind::Summary,
+    MetricKind::Info,
+    MetricKind::Stateset,
+];
+
+/// The kind of that number.
+pub fn kind(number: u64) -> MetricKind {
+    usize::try_from(number).ok().and_then(|n| KINDS.get(n)).copied().unwrap_or(MetricKind::Unknown)
+}
+
+/// A request before it is packed with snappy.
+pub fn encode(series: &[(Labels, Vec<Sample>)], metadata: &[Metadata]) -> Vec<u8> {
     let mut request = Vec::new();
     let (mut message, mut part) = (Vec::new(), Vec::new());
     for (labels, samples) in series {
@@ -38,7 +60,21 @@ pub fn write_request(series: &[(Labels, Vec<Sample>)]) -> Option<Vec<u8>> {
         }
         put_bytes(REQUEST_SERIES, &message, &mut request);
     }
-    snap::raw::Encoder::new().compress_vec(&request).ok()
+    for family in metadata {
+        message.clear();
+        let kind = KINDS.iter().position(|k| *k == family.kind).unwrap_or(0);
+        message.extend([METADATA_KIND, kind as u8]);
+        put_bytes(METADATA_FAMILY, family.family.as_bytes(), &mut message);
+        put_bytes(METADATA_HELP, family.help.as_bytes(), &mut message);
+        put_bytes(METADATA_UNIT, family.unit.as_bytes(), &mut message);
+        put_bytes(REQUEST_METADATA, &message, &mut request);
+    }
+    request
+}
+
+/// [`encode`], packed. `None` for more than snappy can pack (4 GiB), which pieces never are.
+pub fn packed(series: &[(Labels, Vec<Sample>)]) -> Option<Vec<u8>> {
+    snap::raw::Encoder::new().compress_vec(&encode(series, &[])).ok()
 }
 
 fn put_bytes(tag: u8, bytes: &[u8], to: &mut Vec<u8>) {
@@ -57,8 +93,7 @@ mod tests {
     fn bytes_are_those_of_the_schema() {
         let sample = |t, v| Sample { t: Timestamp::from_ms(t), v };
         let series = [(Labels::new([(NAME, "a"), ("b", "c")]), vec![sample(300, 1.0), sample(-1, stale_marker())])];
-        let packed = write_request(&series).unwrap();
-        let plain = snap::raw::Decoder::new().decompress_vec(&packed).unwrap();
+        let plain = encode(&series, &[]);
         let mut expect = vec![0x0a, 58];
         expect.extend([0x0a, 13, 0x0a, 8]);
         expect.extend(b"__name__");
