@@ -152,6 +152,65 @@ async fn what_a_prometheus_sends_is_stored_as_it_holds_it() {
     until("metadata arrive", async || store.samples.metadata().await.unwrap().iter().any(|m| m.help == "Ä.")).await;
 }
 
+/// What a query answers now, by labels.
+async fn asked(addr: SocketAddr, query: &str) -> BTreeMap<String, f64> {
+    let form = url::form_urlencoded::Serializer::new(String::new()).append_pair("query", query).finish();
+    let url = format!("http://{addr}/api/v1/query?{form}").parse().unwrap();
+    let body: serde_json::Value =
+        serde_json::from_slice(&Client::new().send(Request::get(url)).await.unwrap().body).unwrap();
+    let result = body["data"]["result"].as_array().unwrap_or_else(|| panic!("{query}: {body}"));
+    let one = |r: &serde_json::Value| {
+        let labels: Labels = serde_json::from_value(r["metric"].clone()).unwrap();
+        (labels.to_string(), number::parse(r["value"][1].as_str().unwrap()).unwrap())
+    };
+    result.iter().map(one).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_opentelemetry_sdk_measures_can_be_asked_for() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    for temporality in ["delta", "cumulative"] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Role::Daemon, SystemClock::shared()).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let app = App::new(Parts { open: Open { otlp: true, ..Open::default() }, ..Parts::bare(store.clone(), addr) });
+        tokio::spawn(web::serve(listener, app, std::future::pending()));
+        let script = support::root().join("tests/support/otlp.py");
+        let service = tokio::process::Command::new(support::python())
+            .args([script.as_os_str(), format!("http://{addr}/api/v1/otlp/v1/metrics").as_ref(), temporality.as_ref()])
+            .output()
+            .await
+            .unwrap();
+        // The SDK tells of what was not taken on its standard error.
+        assert!(service.status.success() && service.stderr.is_empty(), "{}", String::from_utf8_lossy(&service.stderr));
+        let measured: serde_json::Value = serde_json::from_slice(&service.stdout).unwrap();
+
+        let of = "instance=\"one\",job=\"shop\"";
+        let one = |labels: &str, value: f64| BTreeMap::from([(labels.to_string(), value)]);
+        assert_eq!(asked(addr, "orders_total").await, one(&format!("orders_total{{{of},kind=\"tea\"}}"), 12.0));
+        assert_eq!(asked(addr, "baskets").await, one(&format!("baskets{{{of}}}"), -6.0));
+        let count = asked(addr, "latency_seconds_count").await;
+        assert_eq!(count, one(&format!("latency_seconds_count{{{of}}}"), measured["count"].as_f64().unwrap()));
+        let sum = asked(addr, "sum(latency_seconds_sum)").await["{}"];
+        assert!((sum / measured["sum"].as_f64().unwrap() - 1.0).abs() < 1e-9, "{sum} {measured}");
+        if temporality == "delta" {
+            // The first of three exports counts: it began at zero.
+            let increase = asked(addr, "increase(orders_total[1m])").await;
+            assert!(increase.values().all(|v| *v > 11.9), "{increase:?}");
+            continue;
+        }
+        for (quantile, true_value) in measured["quantiles"].as_object().unwrap() {
+            let query = format!("histogram_quantile({quantile}, latency_seconds_bucket)");
+            let found = asked(addr, &query).await.into_values().next().unwrap();
+            let off = (found / true_value.as_f64().unwrap() - 1.0).abs();
+            assert!(off < 0.19, "{query}: {found}, and it was {true_value}");
+        }
+        let help = store.samples.metadata().await.unwrap().into_iter().find(|m| m.family == "latency_seconds");
+        assert!(help.is_some_and(|m| m.help.contains("within 19 %")));
+    }
+}
+
 /// Series with resets, gaps, odd numbers and times with and without fractions.
 fn history() -> String {
     let mut text = String::from("# HELP h_total Help.\n# TYPE h_total counter\n");

@@ -7,11 +7,13 @@
 pub mod otlp;
 mod protobuf;
 pub mod remote_write;
+pub mod totals;
 
 use crate::domain::exposition::LIMITS;
 use crate::domain::metric::{Labels, Metadata, NAME, Sample};
 
 pub use protobuf::Malformed;
+use totals::Increase;
 
 /// Series of one request. Senders cut at a few thousand.
 pub const SERIES_MAX: usize = 100_000;
@@ -25,13 +27,16 @@ const METADATA_MAX: usize = 10_000;
 pub struct Received {
     /// In the order of the body; a series may come more than once.
     pub series: Vec<(Labels, Vec<Sample>)>,
+    /// To be added to what their series have; see [`totals`].
+    pub increases: Vec<(Labels, Vec<Increase>)>,
     pub metadata: Vec<Metadata>,
     pub refused: Refused,
 }
 
 impl Received {
     pub fn samples(&self) -> usize {
-        self.series.iter().map(|(_, samples)| samples.len()).sum()
+        let increases = self.increases.iter().map(|(_, all)| all.len());
+        self.series.iter().map(|(_, samples)| samples.len()).chain(increases).sum()
     }
 }
 

@@ -113,6 +113,17 @@ pub struct Appended {
     pub new_series: u64,
 }
 
+impl std::ops::AddAssign for Appended {
+    fn add_assign(&mut self, other: Appended) {
+        self.accepted += other.accepted;
+        self.out_of_order += other.out_of_order;
+        self.duplicate += other.duplicate;
+        self.too_far_ahead += other.too_far_ahead;
+        self.series_limit += other.series_limit;
+        self.new_series += other.new_series;
+    }
+}
+
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct SampleStats {
     pub series: u64,

@@ -20,8 +20,10 @@ use http_body_util::BodyExt as _;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::App;
+use crate::domain::metric::{Labels, Matcher, SeriesReader as _};
 use crate::domain::secret::Secret;
 use crate::sources::receive::remote_write::Cache;
+use crate::sources::receive::totals::{Increase, Totals};
 use crate::sources::receive::{Received, Refused};
 use crate::store::StoreError;
 use crate::store::samples::Appended;
@@ -45,6 +47,10 @@ const TURN_WITHIN: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 2;
 /// A sender that does one thing wrong does it with every request.
 const WARN_EVERY_S: u64 = 60;
+/// A series that was silent for longer starts from zero again, as a counter does after a restart.
+const TOTAL_WITHIN: Duration = Duration::from_secs(24 * 3600);
+/// A day at one a second, and those of series with more labels besides.
+const TOTAL_SAMPLES_MAX: usize = 1_000_000;
 /// What a sender is told to wait, in seconds.
 const RETRY_AFTER: &str = "5";
 
@@ -69,13 +75,21 @@ pub(in crate::web) struct Doors {
     pub(in crate::web) open: Open,
     turns: Semaphore,
     cache: Mutex<Cache>,
+    /// Held until the new ones are stored: two requests never add to the same.
+    totals: tokio::sync::Mutex<Totals>,
     /// Second, on the monotonic clock, from which on a refusal is worth a line in the log again.
     warn_from: AtomicU64,
 }
 
 impl Doors {
     pub(super) fn new(open: Open) -> Doors {
-        Doors { open, turns: Semaphore::new(AT_ONCE), cache: Mutex::default(), warn_from: AtomicU64::new(0) }
+        Doors {
+            open,
+            turns: Semaphore::new(AT_ONCE),
+            cache: Mutex::default(),
+            totals: tokio::sync::Mutex::default(),
+            warn_from: AtomicU64::new(0),
+        }
     }
 
     /// Agents seldom show their operator what we answer: our log does, now and then.
@@ -228,8 +242,11 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, Trouble> + Se
 
 /// Stores what was decoded. Gives back what was refused, by the decoder and by the store.
 async fn store(app: &App, door: &'static str, received: Received) -> Result<Refused, Trouble> {
-    let Received { series, metadata, mut refused } = received;
-    let done = app.store.samples.append_series(series).await?;
+    let Received { series, increases, metadata, mut refused } = received;
+    let mut done = app.store.samples.append_series(series).await?;
+    if !increases.is_empty() {
+        done += add_up(app, increases, &mut refused).await?;
+    }
     if !metadata.is_empty() {
         app.store.samples.record_metadata(metadata).await?;
     }
@@ -249,6 +266,36 @@ async fn store(app: &App, door: &'static str, received: Received) -> Result<Refu
         app.doors.warn(app.store.clock.monotonic(), door, &told(&refused));
     }
     Ok(refused)
+}
+
+/// Adds to what each series has, and stores that.
+async fn add_up(
+    app: &App,
+    increases: Vec<(Labels, Vec<Increase>)>,
+    refused: &mut Refused,
+) -> Result<Appended, Trouble> {
+    let (samples, now) = (&app.store.samples, app.store.clock.now());
+    let mut totals = app.doors.totals.lock().await;
+    let unknown: Vec<Labels> = totals.unknown(&increases).into_iter().cloned().collect();
+    for labels in unknown {
+        let same: Vec<Matcher> = labels.iter().map(|(name, value)| Matcher::equal(name, value)).collect();
+        let found = samples.select(&same, now.minus(TOTAL_WITHIN), now.plus(TOTAL_WITHIN), TOTAL_SAMPLES_MAX).await;
+        let found = found.map_err(|error| {
+            tracing::error!(%error, "the total of a received series could not be read");
+            Trouble::Later("the samples could not be added up; see hypercare's log".into())
+        })?;
+        let known = found.iter().find(|s| s.labels == labels).map_or(&[][..], |s| &s.samples);
+        totals.learn(&labels, known);
+    }
+    let series = totals.after(increases, refused);
+    let sent: usize = series.iter().map(|(_, samples)| samples.len()).sum();
+    let done = samples.append_series(series.clone()).await?;
+    match done.accepted == sent as u64 {
+        true => totals.keep(&series),
+        // The store knows which of them it took.
+        false => totals.forget(&series),
+    }
+    Ok(done)
 }
 
 fn count(door: &'static str, done: &Appended, invalid: u64) {

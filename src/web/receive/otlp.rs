@@ -58,7 +58,7 @@ async fn take(app: &App, encoding: Encoding, request: Request) -> Result<Outcome
         })
     })
     .await?;
-    let nothing_stored = received.series.is_empty();
+    let nothing_stored = received.samples() == 0;
     Ok(Outcome { refused: store(app, "otlp", received).await?, nothing_stored })
 }
 

@@ -5,36 +5,43 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::domain::clock::{ManualClock, Timestamp};
-use crate::domain::metric::{Labels, Matcher, Metadata, MetricKind, NAME, STALE_BITS, Sample, SeriesReader as _};
+use crate::domain::metric::{Labels, Matcher, Metadata, MetricKind, NAME, STALE_BITS, Sample};
 use crate::domain::remote_write::encode;
 use crate::net::{Client, Request, Response};
-
 use crate::store::{Role, Store};
 use crate::web::{App, Parts, serve};
 
 const NOW_MS: i64 = 1_700_000_000_000;
 
 struct Server {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
+    open: Open,
     store: Store,
     addr: SocketAddr,
 }
 
 async fn server(open: Open) -> Server {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let dir = tempfile::tempdir().unwrap();
+    serving(tempfile::tempdir().unwrap(), open).await
+}
+
+async fn serving(dir: tempfile::TempDir, open: Open) -> Server {
     let clock = ManualClock::at(Timestamp::from_ms(NOW_MS));
     let store = Store::open(dir.path(), Role::Daemon, clock).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
-    let app = App::new(Parts { open, ..Parts::bare(store.clone(), addr) });
+    let app = App::new(Parts { open: open.clone(), ..Parts::bare(store.clone(), addr) });
     tokio::spawn(serve(listener, app, std::future::pending()));
-    Server { _dir: dir, store, addr }
+    Server { dir, open, store, addr }
 }
 
 const BOTH: Open = Open { remote_write: true, otlp: true, token: None };
 
 impl Server {
+    async fn restarted(self) -> Server {
+        self.store.close().await;
+        serving(self.dir, self.open).await
+    }
     async fn post(&self, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Response {
         let url = format!("http://{}{path}", self.addr).parse().unwrap();
         let mut request = Request { body: body.into(), method: "POST".into(), ..Request::get(url) };
@@ -203,8 +210,8 @@ async fn otlp_is_stored_and_answered_in_kind() {
     };
     assert_eq!(server.otlp(&body(2, "req")).await, (200, "{}".into()));
     assert_eq!(server.stored("req_total").await, [(0, 3f64.to_bits())]);
-    let (status, why) = server.otlp(&body(1, "req")).await;
-    assert!(status == 400 && why.contains("delta temporality") && why.contains("\"code\":3"), "{why}");
+    let (status, why) = server.otlp(&body(0, "req")).await;
+    assert!(status == 400 && why.contains("names no aggregation") && why.contains("\"code\":3"), "{why}");
     // The same instant with another value: taken as a whole, but for this.
     let (status, why) = server.otlp(&body(2, "req").replace("\"3\"", "\"4\"")).await;
     assert!(status == 200 && why.contains("\"rejectedDataPoints\":\"1\"") && why.contains("duplicate"), "{why}");
@@ -223,4 +230,42 @@ async fn otlp_is_stored_and_answered_in_kind() {
         (200, &b""[..], Some("application/x-protobuf"))
     );
     assert_eq!(server.post(OTLP, &[("content-type", "text/plain")], vec![]).await.status, 415);
+}
+
+#[tokio::test]
+async fn increases_add_up_across_requests_and_restarts() {
+    let mut server = server(BOTH).await;
+    let body = |from: i64, to: i64, more: i64| {
+        let nanos = |t: i64| (NOW_MS + t) * 1_000_000;
+        format!(
+            "{{\"resourceMetrics\":[{{\"scopeMetrics\":[{{\"metrics\":[{{\"name\":\"req\",\"sum\":{{\"isMonotonic\":true,\
+             \"aggregationTemporality\":1,\"dataPoints\":[{{\"startTimeUnixNano\":\"{}\",\"timeUnixNano\":\"{}\",\
+             \"asInt\":\"{more}\"}}]}}}}]}}]}}]}}",
+            nanos(from),
+            nanos(to)
+        )
+    };
+    assert_eq!(server.otlp(&body(-90, -60, 3)).await, (200, "{}".into()));
+    // Two at once, as a sender with several connections does.
+    let (b, c) = (body(-60, -50, 4), body(-50, -40, 5));
+    let (later, latest) = tokio::join!(server.otlp(&b), server.otlp(&c));
+    let refused = [&later, &latest].iter().filter(|a| a.1.contains("does not end after the last one")).count();
+    assert!(later.0 == 200 && latest.0 == 200 && refused <= 1, "{later:?} {latest:?}");
+    let sum = server.stored("req_total").await.last().map(|(_, bits)| f64::from_bits(*bits));
+    assert_eq!(sum, Some(if refused == 0 { 12.0 } else { 8.0 }));
+    assert_eq!(server.stored("req_total").await[0], (-90, 0), "from nothing, when it began to count");
+
+    server = server.restarted().await;
+    assert_eq!(server.otlp(&body(-40, -30, 1)).await, (200, "{}".into()));
+    let (status, why) = server.otlp(&body(-40, -30, 1)).await;
+    assert!(status == 200 && why.contains("\"rejectedDataPoints\":\"1\""), "{why}");
+    let after = server.stored("req_total").await.last().copied();
+    assert_eq!(after, sum.map(|sum| (-30, (sum + 1.0).to_bits())));
+
+    // What the store does not take is not counted either.
+    let (_, why) = server.otlp(&body(-30, 900_000, 50)).await;
+    assert!(why.contains("ahead"), "{why}");
+    assert_eq!(server.otlp(&body(-30, -20, 2)).await, (200, "{}".into()));
+    let after = server.stored("req_total").await.last().copied();
+    assert_eq!(after, sum.map(|sum| (-20, (sum + 3.0).to_bits())));
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use serde::de::{self, Deserializer, IgnoredAny, Visitor};
+use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -78,7 +78,7 @@ struct Metric {
     sum: Option<Points<Number>>,
     histogram: Option<Points<Histogram>>,
     summary: Option<Points<Summary>>,
-    exponential_histogram: Option<Points<IgnoredAny>>,
+    exponential_histogram: Option<Points<Exponential>>,
 }
 
 #[derive(Deserialize)]
@@ -98,6 +98,8 @@ struct Number {
     #[serde(default, deserialize_with = "nullable")]
     attributes: Vec<KeyValue>,
     #[serde(default)]
+    start_time_unix_nano: Whole,
+    #[serde(default)]
     time_unix_nano: Whole,
     #[serde(default)]
     flags: Whole,
@@ -110,6 +112,8 @@ struct Number {
 struct Histogram {
     #[serde(default, deserialize_with = "nullable")]
     attributes: Vec<KeyValue>,
+    #[serde(default)]
+    start_time_unix_nano: Whole,
     #[serde(default)]
     time_unix_nano: Whole,
     #[serde(default)]
@@ -125,9 +129,46 @@ struct Histogram {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+struct Exponential {
+    #[serde(default, deserialize_with = "nullable")]
+    attributes: Vec<KeyValue>,
+    #[serde(default)]
+    start_time_unix_nano: Whole,
+    #[serde(default)]
+    time_unix_nano: Whole,
+    #[serde(default)]
+    flags: Whole,
+    #[serde(default)]
+    count: Whole,
+    sum: Option<Double>,
+    #[serde(default)]
+    scale: Whole,
+    #[serde(default)]
+    zero_count: Whole,
+    #[serde(default)]
+    zero_threshold: Double,
+    #[serde(default, deserialize_with = "nullable")]
+    positive: Buckets,
+    #[serde(default, deserialize_with = "nullable")]
+    negative: Buckets,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase")]
+struct Buckets {
+    #[serde(default)]
+    offset: Whole,
+    #[serde(default, deserialize_with = "nullable")]
+    bucket_counts: Vec<Whole>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Summary {
     #[serde(default, deserialize_with = "nullable")]
     attributes: Vec<KeyValue>,
+    #[serde(default)]
+    start_time_unix_nano: Whole,
     #[serde(default)]
     time_unix_nano: Whole,
     #[serde(default)]
@@ -155,6 +196,10 @@ struct Whole(i128);
 impl Whole {
     fn unsigned(self) -> u64 {
         u64::try_from(self.0).unwrap_or(0)
+    }
+    /// A 32-bit number; one that does not fit goes as far as one can.
+    fn small(self) -> i32 {
+        self.0.clamp(i32::MIN.into(), i32::MAX.into()) as i32
     }
 }
 
@@ -242,25 +287,27 @@ fn metric(m: Metric) -> message::Metric {
     } else if let Some(summary) = m.summary {
         Data::Summary(summary.data_points.into_iter().map(summary_point).collect())
     } else if let Some(exponential) = m.exponential_histogram {
-        Data::Exponential(exponential.data_points.len())
+        let points = exponential.data_points.into_iter().map(exponential_point).collect();
+        Data::Exponential { points, temporality: exponential.aggregation_temporality }
     } else {
         Data::Nothing
     };
     message::Metric { name: m.name, description: m.description, unit: m.unit, data }
 }
 
-fn point(attributes_: Vec<KeyValue>, time: Whole, flags: Whole) -> message::Point {
-    message::Point { attributes: attributes(attributes_), time_ns: time.unsigned(), flags: flags.unsigned() }
+fn point(own: Vec<KeyValue>, (start, time): (Whole, Whole), flags: Whole) -> message::Point {
+    let (start_ns, time_ns) = (start.unsigned(), time.unsigned());
+    message::Point { attributes: attributes(own), start_ns, time_ns, flags: flags.unsigned() }
 }
 
 fn number(n: Number) -> message::Number {
     let value = n.as_double.map(|d| d.0).or(n.as_int.map(|i| i.0 as f64)).unwrap_or(0.0);
-    message::Number { point: point(n.attributes, n.time_unix_nano, n.flags), value }
+    message::Number { point: point(n.attributes, (n.start_time_unix_nano, n.time_unix_nano), n.flags), value }
 }
 
 fn histogram_point(h: Histogram) -> message::HistogramPoint {
     message::HistogramPoint {
-        point: point(h.attributes, h.time_unix_nano, h.flags),
+        point: point(h.attributes, (h.start_time_unix_nano, h.time_unix_nano), h.flags),
         count: h.count.unsigned(),
         sum: h.sum.map(|d| d.0),
         counts: h.bucket_counts.into_iter().map(Whole::unsigned).collect(),
@@ -268,9 +315,26 @@ fn histogram_point(h: Histogram) -> message::HistogramPoint {
     }
 }
 
+fn exponential_point(e: Exponential) -> message::ExponentialPoint {
+    let buckets = |b: Buckets| message::Buckets {
+        offset: b.offset.small(),
+        counts: b.bucket_counts.into_iter().map(Whole::unsigned).collect(),
+    };
+    message::ExponentialPoint {
+        point: point(e.attributes, (e.start_time_unix_nano, e.time_unix_nano), e.flags),
+        count: e.count.unsigned(),
+        sum: e.sum.map(|d| d.0),
+        scale: e.scale.small(),
+        zeros: e.zero_count.unsigned(),
+        zero_threshold: e.zero_threshold.0,
+        positive: buckets(e.positive),
+        negative: buckets(e.negative),
+    }
+}
+
 fn summary_point(s: Summary) -> message::SummaryPoint {
     message::SummaryPoint {
-        point: point(s.attributes, s.time_unix_nano, s.flags),
+        point: point(s.attributes, (s.start_time_unix_nano, s.time_unix_nano), s.flags),
         count: s.count.unsigned(),
         sum: s.sum.0,
         quantiles: s.quantile_values.into_iter().map(|q| (q.quantile.0, q.value.0)).collect(),

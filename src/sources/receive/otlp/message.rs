@@ -36,8 +36,10 @@ pub(super) enum Data {
         temporality: Temporality,
     },
     Summary(Vec<SummaryPoint>),
-    /// How many points it has.
-    Exponential(usize),
+    Exponential {
+        points: Vec<ExponentialPoint>,
+        temporality: Temporality,
+    },
     #[default]
     Nothing,
 }
@@ -64,6 +66,8 @@ impl Temporality {
 #[derive(Debug, Default)]
 pub(super) struct Point {
     pub(super) attributes: Attributes,
+    /// From when on it counts; 0 when the sender does not say.
+    pub(super) start_ns: u64,
     pub(super) time_ns: u64,
     pub(super) flags: u64,
 }
@@ -89,6 +93,27 @@ pub(super) struct HistogramPoint {
     /// Not cumulative; one more than bounds.
     pub(super) counts: Vec<u64>,
     pub(super) bounds: Vec<f64>,
+}
+
+/// Buckets whose bounds are powers of `2^(2^-scale)`.
+#[derive(Debug, Default)]
+pub(super) struct ExponentialPoint {
+    pub(super) point: Point,
+    pub(super) count: u64,
+    pub(super) sum: Option<f64>,
+    pub(super) scale: i32,
+    /// Observations no farther from zero than the threshold.
+    pub(super) zeros: u64,
+    pub(super) zero_threshold: f64,
+    pub(super) positive: Buckets,
+    pub(super) negative: Buckets,
+}
+
+/// Bucket `i` of the list holds what lies between the powers `offset + i` and `offset + i + 1`.
+#[derive(Debug, Default)]
+pub(super) struct Buckets {
+    pub(super) offset: i32,
+    pub(super) counts: Vec<u64>,
 }
 
 #[derive(Debug, Default)]

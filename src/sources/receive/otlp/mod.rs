@@ -2,10 +2,12 @@
 //! (underscores, unit and type suffixes): `names.rs`. Resource attributes become `job`, `instance`, `service` and
 //! `target_info`.
 //!
-//! Taken: gauges, cumulative sums, histograms with explicit buckets, summaries. Refused and said: delta temporality,
-//! exponential histograms. Read `message.rs` (what arrives), then `translate.rs` (what becomes of it).
+//! Increases (delta temporality) are handed on to be added up: `../totals.rs`. Exponential histograms get explicit buckets:
+//! `exponential.rs`; as increases they are refused, because their buckets come and go. Read `message.rs` (what arrives),
+//! then `translate.rs` (what becomes of it).
 //! Sources: opentelemetry-proto 1.x; the OTLP/HTTP specification; Prometheus' OTLP guide.
 
+mod exponential;
 mod json;
 mod message;
 mod names;
@@ -32,7 +34,7 @@ pub fn decode(encoding: Encoding, body: &[u8], services: &[String]) -> Result<Re
         Encoding::Protobuf => proto::read(body)?,
         Encoding::Json => json::read(body)?,
     };
-    translate::series(&request, services)
+    translate::series(request, services)
 }
 
 /// `ExportMetricsServiceResponse`: empty when all was taken, else with `partial_success`.

@@ -6,7 +6,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value as Json;
 
 use super::message::{
-    Attributes, Data, HistogramPoint, Metric, Number, Point, Request, Resource, SummaryPoint, Temporality, double_text,
+    Attributes, Buckets, Data, ExponentialPoint, HistogramPoint, Metric, Number, Point, Request, Resource,
+    SummaryPoint, Temporality, double_text,
 };
 use super::{ITEMS_MAX, TOO_MANY_ITEMS};
 use crate::domain::varint;
@@ -84,8 +85,8 @@ fn metric(mut reader: Reader, budget: &mut Budget) -> Read<Metric> {
                 out.data = Data::Histogram { points, temporality };
             }
             10 => {
-                let counted = points(value.message(&reader)?, budget, |_, _| Ok(()))?;
-                out.data = Data::Exponential(counted.0.len());
+                let (points, temporality, _) = points(value.message(&reader)?, budget, exponential_point)?;
+                out.data = Data::Exponential { points, temporality };
             }
             11 => out.data = Data::Summary(points(value.message(&reader)?, budget, summary_point)?.0),
             _ => {}
@@ -142,6 +143,49 @@ fn histogram_point(mut reader: Reader, budget: &mut Budget) -> Read<HistogramPoi
     Ok(out)
 }
 
+fn exponential_point(mut reader: Reader, budget: &mut Budget) -> Read<ExponentialPoint> {
+    let mut out = ExponentialPoint::default();
+    while let Some((number, value)) = reader.field()? {
+        match number {
+            4 => out.count = value.number(&reader)?,
+            5 => out.sum = Some(value.double(&reader)?),
+            6 => out.scale = zigzag(value.number(&reader)?),
+            7 => out.zeros = value.number(&reader)?,
+            8 => out.positive = buckets(value.message(&reader)?, budget)?,
+            9 => out.negative = buckets(value.message(&reader)?, budget)?,
+            14 => out.zero_threshold = value.double(&reader)?,
+            _ => common(&mut out.point, (number, value), (1, 10), &reader, budget)?,
+        }
+    }
+    Ok(out)
+}
+
+fn buckets(mut reader: Reader, budget: &mut Budget) -> Read<Buckets> {
+    let mut out = Buckets::default();
+    while let Some((number, value)) = reader.field()? {
+        match (number, value) {
+            (1, value) => out.offset = zigzag(value.number(&reader)?),
+            (2, Value::Bytes(mut packed)) => {
+                while !packed.is_empty() {
+                    budget.spend()?;
+                    out.counts.push(packed.varint()?);
+                }
+            }
+            (2, value) => {
+                budget.spend()?;
+                out.counts.push(value.number(&reader)?);
+            }
+            _ => {}
+        }
+    }
+    Ok(out)
+}
+
+/// A `sint32`.
+fn zigzag(number: u64) -> i32 {
+    ((number >> 1) as i64 ^ -((number & 1) as i64)) as i32
+}
+
 fn summary_point(mut reader: Reader, budget: &mut Budget) -> Read<SummaryPoint> {
     let mut out = SummaryPoint::default();
     while let Some((number, value)) = reader.field()? {
@@ -174,7 +218,9 @@ fn common<'a>(
     reader: &Reader<'a>,
     budget: &mut Budget,
 ) -> Read<()> {
-    if number == 3 {
+    if number == 2 {
+        point.start_ns = value.number(reader)?;
+    } else if number == 3 {
         point.time_ns = value.number(reader)?;
     } else if number == attributes {
         attribute(value.message(reader)?, &mut point.attributes, budget)?;

@@ -100,14 +100,60 @@ fn sums_histograms_and_summaries() {
 }
 
 #[test]
+fn increases_are_handed_on_with_their_beginning() {
+    let point = serde_json::json!({"startTimeUnixNano": "1000000", "timeUnixNano": "3000000", "asInt": 3});
+    let buckets =
+        serde_json::json!({"timeUnixNano": "4000000", "count": 3, "bucketCounts": [1, 2], "explicitBounds": [0.5]});
+    let found = json(request(
+        serde_json::json!([]),
+        serde_json::json!([
+            {"name": "n", "sum": {"aggregationTemporality": 1, "isMonotonic": true, "dataPoints": [point]}},
+            {"name": "h", "histogram": {"aggregationTemporality": 1, "dataPoints": [buckets]}},
+        ]),
+    ));
+    assert!(found.series.is_empty() && found.refused.is_empty());
+    let shown: Vec<String> = found
+        .increases
+        .iter()
+        .flat_map(|(labels, all)| all.iter().map(move |i| (labels, i)))
+        .map(|(labels, i)| format!("{labels} {}@{:?}-{}", i.sample.v, i.from.map(|t| t.ms()), i.sample.t.ms()))
+        .collect();
+    let expect =
+        ["n_total 3@Some(1)-3", "h_count 3@None-4", "h_bucket{le=\"0.5\"} 1@None-4", "h_bucket{le=\"+Inf\"} 3@None-4"];
+    assert_eq!(shown, expect);
+}
+
+#[test]
+fn exponential_histograms_get_buckets_and_say_how_exact_they_are() {
+    let point = serde_json::json!({"timeUnixNano": "1000000", "count": "7", "sum": 9, "scale": 1, "zeroCount": 2,
+        "positive": {"offset": -2, "bucketCounts": ["1", "4"]}});
+    let found = json(request(
+        serde_json::json!([]),
+        serde_json::json!([{"name": "d", "unit": "s", "description": "Latency.",
+            "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": [point]}}]),
+    ));
+    let expect = [
+        "d_seconds_sum 9@1",
+        "d_seconds_count 7@1",
+        "d_seconds_bucket{le=\"0\"} 2@1",
+        "d_seconds_bucket{le=\"0.5\"} 2@1",
+        "d_seconds_bucket{le=\"0.7071067811865476\"} 3@1",
+        "d_seconds_bucket{le=\"1\"} 7@1",
+        "d_seconds_bucket{le=\"+Inf\"} 7@1",
+    ];
+    assert_eq!(shown(&found), expect);
+    assert_eq!(found.metadata[0].help, "Latency. (from an exponential histogram, quantiles within 19 %)");
+}
+
+#[test]
 fn what_we_do_not_take_is_counted_and_told() {
     let point = serde_json::json!({"timeUnixNano": "1000000", "asInt": 3});
     let found = json(request(
         serde_json::json!([]),
         serde_json::json!([
-            {"name": "delta", "sum": {"aggregationTemporality": 1, "dataPoints": [point, point]}},
+            {"name": "expdelta", "exponentialHistogram": {"aggregationTemporality": 1, "dataPoints": [{}, {}]}},
             {"name": "none", "histogram": {"dataPoints": [{"timeUnixNano": "1"}]}},
-            {"name": "exp", "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": [{}, {}, {}]}},
+            {"name": "exp", "exponentialHistogram": {"aggregationTemporality": 2, "dataPoints": [{"scale": 21}, {"scale": -11}, {"scale": 99}]}},
             {"name": "late", "gauge": {"dataPoints": [{"asInt": 1}]}},
             {"name": "torn", "histogram": {"aggregationTemporality": 2, "dataPoints": [{"timeUnixNano": "1", "bucketCounts": [1], "explicitBounds": [1]}]}},
             {"name": "ok", "gauge": {"dataPoints": [point, {"timeUnixNano": "2000000", "flags": 1}]}},
@@ -115,9 +161,9 @@ fn what_we_do_not_take_is_counted_and_told() {
     ));
     assert_eq!(found.refused.points, 8);
     for (why, part) in found.refused.why.iter().zip([
-        "metric delta: delta temporality is not supported; set the exporter to cumulative",
+        "metric expdelta: exponential histograms with delta temporality are not supported; set the exporter to cum",
         "metric none: it names no aggregation temporality",
-        "metric exp: exponential histograms",
+        "metric exp: its scale is not between -10 and 20",
         "metric late: a data point without a time",
         "metric torn: bucket counts and bounds",
     ]) {

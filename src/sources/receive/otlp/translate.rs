@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::super::{METADATA_MAX, ReceiveError, Received, SAMPLES_MAX, SERIES_MAX, unfit};
-use super::message::{Attributes, Data, Metric, Point, Request, Resource, Temporality};
+use super::super::totals::Increase;
+use super::super::{METADATA_MAX, ReceiveError, Received, Refused, SAMPLES_MAX, SERIES_MAX, unfit};
+use super::exponential;
+use super::message::{Attributes, Data, HistogramPoint, Metric, Point, Request, Temporality};
 use super::names::{self, Kind};
 use crate::domain::clock::Timestamp;
 use crate::domain::exposition::LIMITS;
@@ -18,59 +20,82 @@ const TARGET_EVERY_MS: i64 = 150_000;
 /// Repetitions of it for one resource. Whoever sends longer stretches at once gets its end only.
 const TARGETS_MAX: i64 = 1000;
 
-pub(super) fn series(request: &Request, services: &[String]) -> Result<Received, ReceiveError> {
+pub(super) fn series(request: Request, services: &[String]) -> Result<Received, ReceiveError> {
     let mut out = Sink::default();
-    for resource in &request.resources {
+    for resource in request.resources {
         let identity = Identity::of(&resource.attributes, services);
         let mut times: Option<(i64, i64)> = None;
-        for metric in &resource.metrics {
+        for metric in resource.metrics {
             add(metric, &identity, &mut out, &mut times)?;
         }
         if let Some((first, last)) = times {
-            target_info(resource, &identity, (first, last), &mut out)?;
+            target_info(&resource.attributes, &identity, (first, last), &mut out)?;
         }
     }
     Ok(out.done())
 }
 
-/// Series so far. Points of one series stand together, in the order in which they came.
+/// Series with what was found of each, in the order in which it came.
+struct Together<T> {
+    series: Vec<(Labels, Vec<T>)>,
+    by_labels: HashMap<Labels, usize>,
+}
+
+impl<T> Default for Together<T> {
+    fn default() -> Together<T> {
+        Together { series: Vec::new(), by_labels: HashMap::new() }
+    }
+}
+
+impl<T> Together<T> {
+    fn push(&mut self, labels: Labels, one: T) -> Result<(), ReceiveError> {
+        let index = match self.by_labels.get(&labels) {
+            Some(index) => *index,
+            None => {
+                if self.series.len() >= SERIES_MAX {
+                    return Err(ReceiveError::TooMuch("100,000 series"));
+                }
+                self.by_labels.insert(labels.clone(), self.series.len());
+                self.series.push((labels, Vec::new()));
+                self.series.len() - 1
+            }
+        };
+        self.series[index].1.push(one);
+        Ok(())
+    }
+    fn sorted(mut self, time: impl Fn(&T) -> Timestamp) -> Vec<(Labels, Vec<T>)> {
+        self.series.iter_mut().for_each(|(_, all)| all.sort_by_key(&time));
+        self.series
+    }
+}
+
+/// What is found so far.
 #[derive(Default)]
 struct Sink {
-    out: Received,
-    by_labels: HashMap<Labels, usize>,
+    series: Together<Sample>,
+    increases: Together<Increase>,
+    metadata: Vec<Metadata>,
+    refused: Refused,
     samples: usize,
     families: HashSet<String>,
     targets: HashSet<(Labels, i64)>,
 }
 
 impl Sink {
-    fn push(&mut self, labels: Labels, sample: Sample) -> Result<(), ReceiveError> {
+    fn count(&mut self) -> Result<(), ReceiveError> {
         self.samples += 1;
-        if self.samples > SAMPLES_MAX {
-            return Err(ReceiveError::TooMuch("1,000,000 samples"));
-        }
-        let index = match self.by_labels.get(&labels) {
-            Some(index) => *index,
-            None => {
-                if self.out.series.len() >= SERIES_MAX {
-                    return Err(ReceiveError::TooMuch("100,000 series"));
-                }
-                self.by_labels.insert(labels.clone(), self.out.series.len());
-                self.out.series.push((labels, Vec::new()));
-                self.out.series.len() - 1
-            }
-        };
-        self.out.series[index].1.push(sample);
-        Ok(())
+        if self.samples > SAMPLES_MAX { Err(ReceiveError::TooMuch("1,000,000 samples")) } else { Ok(()) }
     }
     fn refuse(&mut self, points: usize, why: impl FnOnce() -> String) {
-        self.out.refused.add(points, why);
+        self.refused.add(points, why);
     }
-    fn done(mut self) -> Received {
-        for (_, samples) in &mut self.out.series {
-            samples.sort_by_key(|s| s.t);
+    fn done(self) -> Received {
+        Received {
+            series: self.series.sorted(|s| s.t),
+            increases: self.increases.sorted(|i| i.sample.t),
+            metadata: self.metadata,
+            refused: self.refused,
         }
-        self.out
     }
 }
 
@@ -105,7 +130,7 @@ fn shown(name: &str) -> String {
 
 /// One metric: its points, or why it is refused. `times` grows to its first and last point.
 fn add(
-    metric: &Metric,
+    mut metric: Metric,
     identity: &Identity,
     out: &mut Sink,
     times: &mut Option<(i64, i64)>,
@@ -115,48 +140,59 @@ fn add(
         Data::Gauge(_) => (MetricKind::Gauge, Kind::Gauge),
         Data::Sum { monotonic: true, .. } => (MetricKind::Counter, Kind::Counter),
         Data::Sum { .. } => (MetricKind::Gauge, Kind::Other),
-        Data::Histogram { .. } => (MetricKind::Histogram, Kind::Other),
         Data::Summary(_) => (MetricKind::Summary, Kind::Other),
-        Data::Exponential(points) => {
-            let why = || format!("{}: exponential histograms are not supported; use explicit buckets", named());
-            out.refuse(*points, why);
-            return Ok(());
-        }
+        Data::Histogram { .. } | Data::Exponential { .. } => (MetricKind::Histogram, Kind::Other),
         Data::Nothing => return Ok(()),
     };
-    if let Data::Sum { temporality, .. } | Data::Histogram { temporality, .. } = &metric.data
-        && *temporality != Temporality::Cumulative
-    {
-        out.refuse(count(&metric.data), || match temporality {
-            Temporality::Delta => format!(
-                "{}: delta temporality is not supported; set the exporter to cumulative \
-                 (OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=cumulative)",
-                named()
-            ),
-            _ => format!("{}: it names no aggregation temporality", named()),
-        });
-        return Ok(());
-    }
+    let delta = match (&metric.data, temporality(&metric.data)) {
+        (_, Temporality::Unspecified) => {
+            out.refuse(count(&metric.data), || format!("{}: it names no aggregation temporality", named()));
+            return Ok(());
+        }
+        (Data::Exponential { points, .. }, Temporality::Delta) => {
+            out.refuse(points.len(), || {
+                format!(
+                    "{}: exponential histograms with delta temporality are not supported; set the exporter to \
+                     cumulative (OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=cumulative)",
+                    named()
+                )
+            });
+            return Ok(());
+        }
+        (_, temporality) => temporality == Temporality::Delta,
+    };
     let Some(name) = names::metric(&metric.name, &metric.unit, suffix) else {
         out.refuse(count(&metric.data), || format!("{}: no letter or digit in its name", named()));
         return Ok(());
     };
-    describe(&name, kind, metric, out);
-    let mut to = Points { name: &name, identity, out, times };
-    match &metric.data {
+    if matches!(metric.data, Data::Exponential { .. }) {
+        let help = &mut metric.description;
+        *help = if help.is_empty() { exponential::WIDTH.into() } else { format!("{help} ({})", exponential::WIDTH) };
+    }
+    describe(&name, kind, &metric, out);
+    let mut to = Points { name: &name, identity, delta, out, times };
+    match metric.data {
         Data::Gauge(points) | Data::Sum { points, .. } => {
-            for p in points {
+            for p in &points {
                 let Some(base) = to.base(&p.point) else { continue };
                 to.push(&base, &name, None, &p.point, p.value)?;
             }
         }
         Data::Histogram { points, .. } => {
-            for p in points {
+            for p in &points {
                 to.histogram(p)?;
             }
         }
-        Data::Summary(points) => {
+        Data::Exponential { points, .. } => {
             for p in points {
+                match exponential::explicit(p) {
+                    Ok(p) => to.histogram(&p)?,
+                    Err(why) => to.out.refuse(1, || format!("metric {}: {why}", shown(&name))),
+                }
+            }
+        }
+        Data::Summary(points) => {
+            for p in &points {
                 let Some(base) = to.base(&p.point) else { continue };
                 to.push(&base, &format!("{name}_sum"), None, &p.point, p.sum)?;
                 to.push(&base, &format!("{name}_count"), None, &p.point, p.count as f64)?;
@@ -165,9 +201,19 @@ fn add(
                 }
             }
         }
-        Data::Exponential(_) | Data::Nothing => {}
+        Data::Nothing => {}
     }
     Ok(())
+}
+
+/// What stands alone, as a gauge does, is as good as cumulative.
+fn temporality(data: &Data) -> Temporality {
+    match data {
+        Data::Sum { temporality, .. } | Data::Histogram { temporality, .. } | Data::Exponential { temporality, .. } => {
+            *temporality
+        }
+        Data::Gauge(_) | Data::Summary(_) | Data::Nothing => Temporality::Cumulative,
+    }
 }
 
 fn count(data: &Data) -> usize {
@@ -175,7 +221,7 @@ fn count(data: &Data) -> usize {
         Data::Gauge(points) | Data::Sum { points, .. } => points.len(),
         Data::Histogram { points, .. } => points.len(),
         Data::Summary(points) => points.len(),
-        Data::Exponential(points) => *points,
+        Data::Exponential { points, .. } => points.len(),
         Data::Nothing => 0,
     }
 }
@@ -186,7 +232,7 @@ fn describe(name: &str, kind: MetricKind, metric: &Metric, out: &mut Sink) {
         return;
     }
     let (help, unit) = (metric.description.clone(), names::unit(&metric.unit));
-    out.out.metadata.push(Metadata { family: name.to_string(), kind, help, unit });
+    out.metadata.push(Metadata { family: name.to_string(), kind, help, unit });
 }
 
 /// Labels of a point, without its name.
@@ -196,6 +242,8 @@ type Base = BTreeMap<String, String>;
 struct Points<'a> {
     name: &'a str,
     identity: &'a Identity,
+    /// Its points are increases.
+    delta: bool,
     out: &'a mut Sink,
     times: &'a mut Option<(i64, i64)>,
 }
@@ -235,10 +283,16 @@ impl Points<'_> {
         let extra = extra.iter().map(|(n, v)| (text(n), text(v)));
         let labels = Labels::new(own.chain(extra).chain([(text(NAME), text(name))]));
         let v = if point.has_no_value() { stale_marker() } else { value };
-        self.out.push(labels, Sample { t: Timestamp::from_ms(ms(point)), v })
+        let sample = Sample { t: Timestamp::from_ms(ms(point)), v };
+        self.out.count()?;
+        if !self.delta {
+            return self.out.series.push(labels, sample);
+        }
+        let from = (point.start_ns > 0).then(|| Timestamp::from_ms((point.start_ns / 1_000_000) as i64));
+        self.out.increases.push(labels, Increase { from, sample })
     }
 
-    fn histogram(&mut self, p: &super::message::HistogramPoint) -> Result<(), ReceiveError> {
+    fn histogram(&mut self, p: &HistogramPoint) -> Result<(), ReceiveError> {
         let name = self.name;
         if !(p.counts.is_empty() && p.bounds.is_empty() || p.counts.len() == p.bounds.len() + 1) {
             let why = || format!("metric {}: bucket counts and bounds do not fit together", shown(name));
@@ -294,16 +348,16 @@ fn labels(attributes: &Attributes, without: &[&str], identity: &Identity) -> Bas
 
 /// What else is known of a resource, as a series of ones.
 fn target_info(
-    resource: &Resource,
+    attributes: &Attributes,
     identity: &Identity,
     (first, last): (i64, i64),
     out: &mut Sink,
 ) -> Result<(), ReceiveError> {
-    let says_more = resource.attributes.iter().any(|(k, _)| !IDENTITY.contains(&&**k));
+    let says_more = attributes.iter().any(|(k, _)| !IDENTITY.contains(&&**k));
     if identity.target.is_empty() || !says_more {
         return Ok(());
     }
-    let mut labels = labels(&resource.attributes, &IDENTITY, identity);
+    let mut labels = labels(attributes, &IDENTITY, identity);
     // A command line longer than a label may be is no reason to lose the rest.
     labels.retain(|name, value| value.len() <= LIMITS.value_bytes && name.len() <= LIMITS.name_bytes);
     while labels.len() > LIMITS.labels {
@@ -315,7 +369,8 @@ fn target_info(
     let times = (0..).map(|i| first + i * TARGET_EVERY_MS).take_while(|t| *t < last).chain([last]);
     for t in times {
         if out.targets.insert((labels.clone(), t)) {
-            out.push(labels.clone(), Sample { t: Timestamp::from_ms(t), v: 1.0 })?;
+            out.count()?;
+            out.series.push(labels.clone(), Sample { t: Timestamp::from_ms(t), v: 1.0 })?;
         }
     }
     Ok(())
