@@ -20,6 +20,7 @@ pub mod query;
 pub mod release;
 pub mod remote_write;
 pub mod roles;
+pub mod rollup;
 pub mod secret;
 pub mod service;
 pub mod stats;
