@@ -34,8 +34,8 @@ Examples:
 
 OpenMetrics text: every sample has a timestamp in seconds, the file ends with # EOF. Or JSON lines as VictoriaMetrics
 exports them at /api/v1/export (not with reduce_mem_usage=1, which mixes times). A series takes only samples newer
-than its last one: import history before live data, older files first. Samples older than [store] retention are dropped
-by the daemon soon after. Exit code 1 when a file is wrong or samples were refused, 75 when a daemon holds the store and
+than its last one: import history before live data, older files first. Samples older than [store] retention become
+rollups soon after. Exit code 1 when a file is wrong or samples were refused, 75 when a daemon holds the store and
 [web] remote_write is not open.")]
 pub struct Args {
     /// OpenMetrics or VictoriaMetrics export files, plain or gzip; - for standard input
@@ -67,7 +67,7 @@ struct Sum {
     /// Refused by the daemon, which says why in words.
     refused: u64,
     /// Older than the retention at the time of the import.
-    soon_dropped: u64,
+    soon_rolled: u64,
 }
 
 impl Sum {
@@ -129,8 +129,7 @@ async fn one(
     while let Some(piece) = pieces.recv().await {
         bar.set_position(position.load(Ordering::Relaxed));
         sum.samples += piece.samples as u64;
-        sum.soon_dropped +=
-            piece.series.iter().map(|(_, s)| s.partition_point(|s| s.t < keep_from) as u64).sum::<u64>();
+        sum.soon_rolled += piece.series.iter().map(|(_, s)| s.partition_point(|s| s.t < keep_from) as u64).sum::<u64>();
         stored = target.store(piece, sum, global.clock.now()).await;
         bar.set_message(format!("{} samples", grouped(sum.samples)));
         if stored.is_err() {
@@ -206,7 +205,7 @@ fn page(sum: &Sum, dry_run: bool) -> Vec<String> {
         (sum.too_far_ahead, "more than 10 minutes ahead of this machine's clock"),
         (sum.series_limit, "of new series beyond the limit of live series"),
         (sum.refused, "refused by the daemon; the warnings say why"),
-        (sum.soon_dropped, "older than [store] retention: the daemon will drop them"),
+        (sum.soon_rolled, "older than [store] retention: the daemon will roll them up"),
     ] {
         if n > 0 {
             lines.push(format!("  {} {why}", grouped(n)));

@@ -45,6 +45,7 @@ impl Loaded {
             routes: c.route.clone(),
             channels: c.channel.clone(),
             retention: c.store.retention,
+            rollup_retention: c.store.rollup_retention,
             remote: c.store.engine.remote().cloned(),
             samples_bytes_max: u64::from(c.store.max_gib) << 30,
             external_url: c.web.external_url.clone().or_else(room).map(String::from).unwrap_or_default(),

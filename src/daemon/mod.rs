@@ -106,6 +106,8 @@ pub struct Setup {
     pub routes: Vec<alerts::RouteConfig>,
     pub channels: BTreeMap<String, notify::channel::Config>,
     pub retention: Span,
+    /// Of rollups; zero: none are made.
+    pub rollup_retention: Span,
     /// Where samples are sent to, and queries answered, when it is not here.
     pub remote: Option<Remote>,
     /// Hard cap of `samples.db`.

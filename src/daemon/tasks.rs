@@ -9,7 +9,7 @@
 //! | dispatch | sends the outbox |
 //! | lifecycle | moves launches, runs gates, writes reports |
 //! | send | sends samples to the store elsewhere, when there is one |
-//! | upkeep | seals samples, drops what retention allows, replaces a damaged file |
+//! | upkeep | seals samples, rolls up and drops what retention lets go, replaces a damaged file |
 //! | liveness | says that the daemon lives |
 
 use std::collections::BTreeMap;
@@ -300,6 +300,9 @@ async fn upkeep(store: Store, setup: Arc<Setup>, shutdown: CancellationToken) {
             Ok(pinned) => {
                 let keep = now.minus(setup.retention.get()).min(pinned);
                 store.samples.set_limits(setup.samples_bytes_max, Some(pinned));
+                // A store elsewhere answers all queries: rollups would never be read.
+                let kept = if setup.remote.is_some() { Duration::ZERO } else { setup.rollup_retention.get() };
+                store.samples.keep_rollups(kept);
                 if let Err(error) = store.samples.maintain(now, keep).await {
                     tracing::error!(%error, "upkeep of the samples failed");
                 }

@@ -21,6 +21,7 @@ pub mod release;
 pub mod remote_write;
 pub mod roles;
 pub mod rollup;
+pub mod scan;
 pub mod secret;
 pub mod service;
 pub mod stats;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::metric::{ReadError, SeriesReader, SeriesScan};
+use crate::domain::metric::{Need, ReadError, SeriesReader, SeriesScan};
 
 use super::eval::Grid;
 use super::plan::{Node, Plan, Shift};
@@ -64,7 +64,8 @@ pub(super) async fn fetch(
             continue;
         }
         let (from, to) = (Timestamp::from_ms(from), Timestamp::from_ms(to));
-        let scan = reader.scan(&selector.matchers, from, to, opts.samples_max).await;
+        let need = Need { start: from, end: to, limit: opts.samples_max, rolled: None };
+        let scan = reader.scan(&selector.matchers, need).await;
         data.push(scan.map_err(|e| of_read(e, opts))?);
     }
     Ok(data)

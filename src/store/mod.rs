@@ -39,6 +39,8 @@ pub struct Config {
     pub engine: Engine,
     /// Raw samples are kept this long.
     pub retention: crate::domain::units::Span,
+    /// Rollups (5 min and 1 h) are made of raw samples when those go, and kept this long; `0s`: none are made.
+    pub rollup_retention: crate::domain::units::Span,
     /// Hard cap of `samples.db` in GiB; the oldest samples go first.
     pub max_gib: u32,
 }
@@ -49,6 +51,7 @@ impl Default for Config {
             path: "hypercare-data".into(),
             engine: Engine::default(),
             retention: crate::domain::units::Span::secs(30 * 86_400),
+            rollup_retention: crate::domain::units::Span::secs(395 * 86_400),
             max_gib: 10,
         }
     }

@@ -132,6 +132,7 @@ impl Figures {
         f.add("head_samples", "Samples in memory.", Kind::Gauge, one(stats.head_samples as f64));
         f.add("page_samples", "Samples in sealed pages.", Kind::Gauge, one(stats.page_samples as f64));
         f.add("page_bytes", "Size of the sealed pages.", Kind::Gauge, one(stats.page_bytes as f64));
+        f.add("rollup_bytes", "Size of the rollups.", Kind::Gauge, one(stats.rollup_bytes as f64));
         if let Some(waiting) = samples.waiting().await? {
             let behind = waiting.oldest.map_or(0.0, |t| now.since(t).as_secs_f64());
             f.add(

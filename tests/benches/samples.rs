@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use hypercare::domain::clock::{ManualClock, Timestamp};
-use hypercare::domain::metric::{Columns, Matcher, NAME, Sample, SeriesReader as _};
+use hypercare::domain::metric::{Columns, Matcher, NAME, Need, Sample, SeriesReader as _};
 use hypercare::store::{Role, Store};
 
 const T0: i64 = 1_795_305_600_000;
@@ -63,7 +63,8 @@ async fn ours(dir: &Path, day: &[day::Line]) -> Result<(f64, f64, f64)> {
 
     let started = Instant::now();
     let every = [Matcher::regex(NAME, ".+")?];
-    let scan = store.samples.scan(&every, at(0), at(SAMPLES), usize::MAX).await?;
+    let need = Need { start: at(0), end: at(SAMPLES), limit: usize::MAX, rolled: None };
+    let scan = store.samples.scan(&every, need).await?;
     let (mut reader, mut columns, mut seen) = (scan.reader(), Columns::default(), 0);
     for nth in 0..scan.count() {
         let labels = scan.labels(nth);

@@ -36,6 +36,7 @@ impl Target {
             Ok(store) => {
                 // What is dropped for space or age is the daemon's decision: it knows what an open launch needs.
                 store.samples.set_limits(u64::MAX, None);
+                store.samples.keep_rollups(std::time::Duration::MAX);
                 Ok(Target::Store { store, unsealed: 0 })
             }
             Err(StoreError::Locked { .. }) if loaded.config.web.remote_write => {

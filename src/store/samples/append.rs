@@ -146,7 +146,7 @@ fn plan<S: AsRef<[Sample]>>(index: &Index, batch: impl ExactSizeIterator<Item = 
     for (labels, samples) in batch {
         let samples = samples.as_ref();
         let known = index.find(&labels).or_else(|| plan.new.get(&labels).copied());
-        let room = index.series.len() + plan.new.len() < SERIES_MAX;
+        let room = index.live_series() + plan.new.len() < SERIES_MAX;
         let Some(id) = known.or_else(|| room.then(|| index.next_id.max(1) + plan.new.len() as u32)) else {
             plan.counts.series_limit += samples.len() as u64;
             continue;

@@ -45,28 +45,35 @@ impl Samples {
     }
 
     async fn compacted(&self, slot: i64, old: &[i64], series: &[u32]) -> Result<Vec<NewPage>> {
-        let (mut strands, directories) = {
+        let mut strands: Vec<(u32, Labels)> = {
             let index = self.inner.read();
-            let label = |id: &u32| index.series.get(id).map(|e| (*id, e.labels.clone()));
-            let strands: Vec<_> = series.iter().filter_map(label).collect();
+            series.iter().filter_map(|id| index.series.get(id).map(|e| (*id, e.labels.clone()))).collect()
+        };
+        strands.sort_by(|a, b| Kin::of(&a.1).cmp(&Kin::of(&b.1)));
+        let loaded = self.touched(old, series).await?;
+        tokio::task::spawn_blocking(move || repack(slot, &loaded, strands))
+            .await
+            .map_err(|_| StoreError::Database("compacting samples panicked".into()))?
+            .map_err(|e| StoreError::corrupt(format!("a page of samples: {e}")))
+    }
+
+    /// Those of `pages` that have samples of `series`, which ascend.
+    pub(super) async fn touched(&self, pages: &[i64], series: &[u32]) -> Result<Vec<Loaded>> {
+        let directories: BTreeMap<i64, _> = {
+            let index = self.inner.read();
             let touched = |id: &i64| {
                 let directory = &index.pages.get(id)?.directory;
                 let mut any = false;
                 directory.each(series, (i64::MIN, i64::MAX), |_, _| any = true);
                 any.then(|| (*id, directory.clone()))
             };
-            (strands, old.iter().filter_map(touched).collect::<BTreeMap<i64, _>>())
+            pages.iter().filter_map(touched).collect()
         };
-        strands.sort_by(|a, b| Kin::of(&a.1).cmp(&Kin::of(&b.1)));
         let loaded = bodies(&self.inner, directories)
             .await
             .map_err(|e| self.inner.db.noticed(e))?
-            .ok_or_else(|| StoreError::corrupt("a page disappeared while it was compacted"))?;
-        let loaded: Vec<Loaded> = loaded.into_values().collect();
-        tokio::task::spawn_blocking(move || repack(slot, &loaded, strands))
-            .await
-            .map_err(|_| StoreError::Database("compacting samples panicked".into()))?
-            .map_err(|e| StoreError::corrupt(format!("a page of samples: {e}")))
+            .ok_or_else(|| StoreError::corrupt("a page disappeared while it was read for upkeep"))?;
+        Ok(loaded.into_values().collect())
     }
 
     /// Gives back to the file system what old pages and batches held, when that is much.

@@ -7,6 +7,7 @@ use super::batch::{BatchSample, Point};
 use super::changes::Changes;
 use super::load::Item;
 use super::page::Directory;
+use super::rollup::Rollups;
 use crate::domain::metric::{Labels, MatchOp, Matcher};
 
 /// What the writer refuses above: more label sets than one machine's memory should answer for (watch.md 0.3).
@@ -18,7 +19,7 @@ const HEAD_GROWS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) labels: Labels,
-    /// Samples up to here are in pages.
+    /// Samples up to here are in pages, or in rollups.
     pub(super) sealed_to: Option<i64>,
     /// Ascending, all after `sealed_to`.
     pub(super) head: Vec<Point>,
@@ -77,6 +78,7 @@ pub(super) struct Index {
     pub(super) batches: VecDeque<BatchInfo>,
     /// By number, which grows with every page written.
     pub(super) pages: BTreeMap<i64, Page>,
+    pub(super) rollups: Rollups,
     pub(super) head_samples: u64,
     pub(super) changes: Changes,
 }
@@ -134,6 +136,8 @@ impl Index {
         match item {
             Item::Series(id, labels) => self.insert(id, &labels),
             Item::Page(id, page) => self.add_page(id, page),
+            Item::Rollup(part) => self.rollups.insert(part),
+            Item::RolledTo(id, end) => self.sealed(id, end),
             Item::Batch(info, samples) => self.replay(info, &samples),
         }
     }
@@ -175,6 +179,16 @@ impl Index {
             entry.sealed_to = entry.sealed_to.max(Some(sealed_to));
             self.head_samples -= gone as u64;
         }
+    }
+
+    /// Has it raw samples, or might it?
+    pub(super) fn is_live(&self, entry: &Entry) -> bool {
+        !entry.head.is_empty() || entry.sealed_to.is_some_and(|t| self.rollups.until().is_none_or(|until| t >= until))
+    }
+
+    /// Those that have raw samples, as far as the last upkeep knows.
+    pub(super) fn live_series(&self) -> usize {
+        self.series.len().saturating_sub(self.rollups.only)
     }
 
     /// Series that match all matchers, ascending.

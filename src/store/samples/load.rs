@@ -7,6 +7,7 @@ use sqlx::{Connection, Row, SqliteConnection};
 use super::batch::{self, BatchSample};
 use super::index::{BatchInfo, Index, Page};
 use super::page::Directory;
+use super::rollup::{self, Part};
 use crate::domain::metric::Labels;
 use crate::store::StoreError;
 use crate::store::state::Result;
@@ -23,6 +24,9 @@ pub(super) struct Mark {
 pub(super) enum Item {
     Series(u32, Labels),
     Page(i64, Page),
+    Rollup(Part),
+    /// Samples of a series up to here are rolled up.
+    RolledTo(u32, i64),
     Batch(BatchInfo, Vec<BatchSample>),
 }
 
@@ -66,6 +70,7 @@ pub(super) async fn read_after(
     read_series(connection, seen, &mut take).await?;
     if seen.epoch == 0 {
         read_pages(connection, &mut take).await?;
+        rollup::read_all(connection, &mut take).await?;
     }
     read_batches(connection, seen, &mut take).await
 }
@@ -73,7 +78,11 @@ pub(super) async fn read_after(
 /// What a damaged file still gives, table by table and row by row.
 pub(super) async fn rescue(connection: &mut SqliteConnection) -> Index {
     let (mut index, seen) = (Index::default(), Mark::default());
+    let mut in_rollups = 0;
     let mut take = |item: Result<Item>| {
+        if let Ok(Item::RolledTo(id, _)) = item {
+            in_rollups = in_rollups.max(id);
+        }
         if let Ok(item) = item {
             index.apply(item);
         }
@@ -82,14 +91,15 @@ pub(super) async fn rescue(connection: &mut SqliteConnection) -> Index {
     let read = [
         read_series(connection, seen, &mut take).await,
         read_pages(connection, &mut take).await,
+        rollup::read_all(connection, &mut take).await,
         read_batches(connection, seen, &mut take).await,
     ];
     for error in read.into_iter().filter_map(Result::err) {
         tracing::warn!(%error, "a table of the damaged file ends early");
     }
-    // A series that was not found still has its samples in pages: its number must not go to another.
+    // A series that was not found still has its samples in pages or rollups: its number must not go to another.
     let in_pages = index.pages.values().flat_map(|p| p.directory.series().map(|(id, _)| id)).max();
-    index.next_id = index.next_id.max(in_pages.map_or(1, |id| id.saturating_add(1)));
+    index.next_id = index.next_id.max(in_pages.unwrap_or(0).max(in_rollups).saturating_add(1));
     index
 }
 

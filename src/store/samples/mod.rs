@@ -1,8 +1,9 @@
 //! `samples.db`: series, samples, gaps. A durable head of recent batches, sealed into compressed pages.
 //!
 //! Each append is one row of `head_batch` and, once committed, samples in memory; `maintain` moves old ones into pages of
-//! many series, and the pages of a window that is over into few large ones. Only the writer task changes the index, so
-//! memory and file agree. Read `index.rs`, then `page.rs`, `column.rs` and `splice.rs`, then `seal.rs` and `compact.rs`.
+//! many series, the pages of a window that is over into few large ones, and days that retention lets go into rollups. Only
+//! the writer task changes the index, so memory and file agree. Read `index.rs`, then `page.rs`, `column.rs` and
+//! `splice.rs`, then `seal.rs` and `compact.rs`, then `retain.rs` and `rollup/`.
 
 mod append;
 mod batch;
@@ -18,11 +19,13 @@ mod outgoing;
 mod page;
 mod read;
 mod renew;
+mod retain;
+mod rollup;
 mod seal;
 mod splice;
 mod warm;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
@@ -37,19 +40,19 @@ use super::state::Result;
 use super::writer::WriterStats;
 use super::{Role, StoreError};
 use crate::domain::clock::{SharedClock, Timestamp};
-use crate::domain::metric::{Labels, Matcher, NAME, ReadError, Series, SeriesReader, SeriesScan, unpacked};
+use crate::domain::metric::{Labels, Matcher, NAME, Need, ReadError, Series, SeriesReader, SeriesScan, unpacked};
 use crate::domain::roles::Roles;
 
 pub use append::SeriesBatch;
 use index::Index;
 use load::Mark;
 pub use outgoing::{Piece, Sent, Waiting};
-use read::{Sight, bodies};
+use read::{Scan, Sight, bodies};
 pub use renew::SetAside;
+use retain::Limits;
+use rollup::Rolled;
 use splice::Loaded;
 use warm::Warm;
-
-const CAP_BYTES: u64 = 10 << 30;
 
 const KIND: Kind = Kind {
     file: "samples.db",
@@ -64,6 +67,7 @@ const KIND: Kind = Kind {
         include_str!("../../../migrations/samples/0005_metadata.sql"),
         include_str!("../../../migrations/samples/0006_page_directory_crc.sql"),
         include_str!("../../../migrations/samples/0007_outgoing.sql"),
+        include_str!("../../../migrations/samples/0008_rollups.sql"),
     ],
 };
 
@@ -81,8 +85,7 @@ struct Inner {
     /// How far `index` reaches, for a client that follows the daemon's writes.
     followed: tokio::sync::Mutex<Mark>,
     upkeep: tokio::sync::Mutex<()>,
-    /// Bytes at most, and what may not be dropped for them.
-    limits: Mutex<(u64, Option<Timestamp>)>,
+    limits: Mutex<Limits>,
     warm: Mutex<Warm>,
     /// Why the last append failed; none when it did not.
     refused: Mutex<Option<String>>,
@@ -130,6 +133,7 @@ pub struct SampleStats {
     pub head_samples: u64,
     pub page_samples: u64,
     pub page_bytes: u64,
+    pub rollup_bytes: u64,
     pub file_bytes: u64,
 }
 
@@ -147,7 +151,7 @@ impl Samples {
                 index: RwLock::new(index),
                 followed: tokio::sync::Mutex::new(mark),
                 upkeep: tokio::sync::Mutex::new(()),
-                limits: Mutex::new((CAP_BYTES, None)),
+                limits: Mutex::default(),
                 warm: Mutex::default(),
                 refused: Mutex::default(),
                 outgoing: outgoing::Outgoing::default(),
@@ -188,11 +192,12 @@ impl Samples {
     pub async fn series(&self, matchers: &[Matcher], start: Timestamp, end: Timestamp) -> Result<Vec<Labels>> {
         self.follow().await?;
         let (start, end) = (start.ms(), end.ms());
+        let rolled = self.rolled_between(start, end).await?;
         let index = self.inner.read();
         let (mut found, mut sealed): (Vec<Labels>, Vec<u32>) = (Vec::new(), Vec::new());
         for id in index.select(matchers) {
             let Some(entry) = index.series.get(&id) else { continue };
-            if !entry.between(start, end).is_empty() {
+            if rolled.contains(&id) || !entry.between(start, end).is_empty() {
                 found.push(entry.labels.clone());
             } else if entry.sealed_to.is_some_and(|t| t >= start) {
                 sealed.push(id);
@@ -207,13 +212,32 @@ impl Samples {
         found.sort();
         Ok(found)
     }
+    /// Series with rollups that began before `end` and went on after `start`. Whether they paused meanwhile is not worth
+    /// reading them for.
+    async fn rolled_between(&self, start: i64, end: i64) -> Result<HashSet<u32>> {
+        if self.inner.read().rollups.until().is_none_or(|until| start >= until) {
+            return Ok(HashSet::new());
+        }
+        let ids: Vec<u32> = sqlx::query_scalar("SELECT id FROM rolled_series WHERE to_t >= ?1 AND from_t <= ?2")
+            .bind(start)
+            .bind(end)
+            .fetch_all(&mut *self.inner.db.reader().await?)
+            .await
+            .map_err(|e| self.inner.db.noticed(e.into()))?;
+        Ok(ids.into_iter().collect())
+    }
     /// The roles of a service, by `[service.NAME] roles` and by what is stored: series that carry its `service` label,
     /// else series that carry none.
     pub async fn roles(&self, config: &BTreeMap<String, String>, service: &str) -> Result<Roles> {
         self.follow().await?;
         let index = self.inner.read();
         let among = |service: &str| {
-            let select = |name: &str| index.select(&[Matcher::equal(NAME, name), Matcher::equal("service", service)]);
+            // What is only in rollups may have had another name for a year.
+            let select = |name: &str| {
+                let mut ids = index.select(&[Matcher::equal(NAME, name), Matcher::equal("service", service)]);
+                ids.retain(|id| index.series.get(id).is_some_and(|e| index.is_live(e)));
+                ids
+            };
             let labels_of = |name: &str| {
                 let ids = select(name);
                 let labels = ids.iter().filter_map(|id| index.series.get(id)).flat_map(|e| e.labels.iter());
@@ -232,6 +256,7 @@ impl Samples {
             head_samples: index.head_samples,
             page_samples: index.pages.values().map(|p| p.samples).sum(),
             page_bytes: index.pages.values().map(|p| p.bytes).sum(),
+            rollup_bytes: index.rollups.bytes(),
             file_bytes: self.inner.db.bytes(),
         })
     }
@@ -287,6 +312,25 @@ impl Samples {
         Err(ReadError::Storage("pages of samples keep moving; try again".into()))
     }
 
+    /// Looked for after the raw samples: a day that is rolled up in between is there twice, and not neither.
+    async fn rolled(&self, scan: &Scan, need: &Need) -> ReadResult<Option<Rolled>> {
+        let (mut rolled, parts) = {
+            let index = self.inner.read();
+            let Some(until) = index.rollups.until().filter(|until| need.start.ms() < *until) else { return Ok(None) };
+            // A window is widened to whole buckets at its start, and begins at one.
+            let widened = need.rolled.map_or(0, |wanted| 2 * wanted.resolution.ms());
+            let range = (need.start.ms().saturating_sub(widened), need.end.ms().min(until));
+            let labels = (0..scan.count()).map(|nth| scan.labels(nth));
+            (Rolled::known(until, range, need.limit), index.rollups.parts(labels, range))
+        };
+        if let Some(wanted) = need.rolled {
+            rolled.series = scan.ids();
+            let mut reader = self.inner.db.reader().await.map_err(storage)?;
+            rollup::load(&mut reader, &mut rolled, &parts, wanted).await?;
+        }
+        Ok(Some(rolled))
+    }
+
     async fn read(&self, matchers: &[Matcher], range: (i64, i64), limit: usize) -> ReadResult<Vec<Series>> {
         let (sight, loaded) = self.sight(matchers, range, limit).await?;
         let small = sight.is_small();
@@ -313,18 +357,18 @@ impl SeriesReader for Samples {
         Box::pin(self.read(matchers, (start.ms(), end.ms()), limit))
     }
 
-    fn scan<'a>(
-        &'a self,
-        matchers: &'a [Matcher],
-        start: Timestamp,
-        end: Timestamp,
-        limit: usize,
-    ) -> BoxFuture<'a, ReadResult<Box<dyn SeriesScan>>> {
+    fn scan<'a>(&'a self, matchers: &'a [Matcher], need: Need) -> BoxFuture<'a, ReadResult<Box<dyn SeriesScan>>> {
         Box::pin(async move {
-            let range = (start.ms(), end.ms());
-            let (sight, loaded) = self.sight(matchers, range, limit).await?;
-            Ok(Box::new(sight.scan(loaded, range, limit)) as Box<dyn SeriesScan>)
+            let range = (need.start.ms(), need.end.ms());
+            let (sight, loaded) = self.sight(matchers, range, need.limit).await?;
+            let mut scan = sight.scan(loaded, range, need.limit);
+            scan.rolled = self.rolled(&scan, &need).await?;
+            Ok(Box::new(scan) as Box<dyn SeriesScan>)
         })
+    }
+
+    fn rolled_until(&self) -> Option<Timestamp> {
+        self.inner.read().rollups.until().map(Timestamp::from_ms)
     }
 
     fn revision(&self) -> Option<u64> {

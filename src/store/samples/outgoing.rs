@@ -240,7 +240,7 @@ impl Samples {
         if !self.inner.outgoing.on.load(Ordering::SeqCst) {
             return Ok(0);
         }
-        let (bytes_max, _) = *self.inner.limits.lock().unwrap_or_else(|e| e.into_inner());
+        let bytes_max = self.inner.limits.lock().unwrap_or_else(|e| e.into_inner()).bytes_max;
         let bytes_max = i64::try_from(bytes_max / WAITING_PART).unwrap_or(i64::MAX);
         let lost: i64 = self
             .inner

@@ -252,7 +252,7 @@ pub(super) fn build(mut strands: Vec<Strand>) -> (Directory, Vec<u8>) {
 /// the last bucket's twin.
 #[derive(Clone, Copy)]
 pub(super) struct Kin<'l> {
-    family: &'l str,
+    pub family: &'l str,
     /// All labels: see [`Kin::rest`].
     labels: &'l Labels,
     rank: u8,

@@ -11,8 +11,10 @@ use super::Inner;
 use super::batch::Point;
 use super::index::Index;
 use super::page::{Directory, Kin, Place};
+use super::rollup::Rolled;
 use super::splice::{Loaded, Splicer};
 use crate::domain::metric::{ColumnReader, Columns, Labels, Matcher, ReadError, SeriesScan};
+use crate::domain::rollup::RolledScan;
 use crate::store::StoreError;
 use crate::store::state::Result;
 
@@ -21,6 +23,7 @@ const INLINE_SAMPLES_MAX: u64 = 20_000;
 
 /// One series, the head's samples of it, and its places in `Sight::pages` by position.
 struct Wanted {
+    id: u32,
     labels: Labels,
     head: Vec<Point>,
     places: Vec<(usize, Place)>,
@@ -45,15 +48,20 @@ impl Sight {
         let mut sight = Sight { pages: Vec::new(), series: Vec::new(), head_samples: 0, page_samples: 0 };
         // Series with samples in pages, ascending, and where they stand in `series`.
         let (mut sealed, mut stands) = (Vec::new(), Vec::new());
+        let rolled = index.rollups.until().is_some_and(|until| start < until);
         for id in index.select(matchers) {
             let Some(entry) = index.series.get(&id) else { continue };
             let head = entry.between(start, end).to_vec();
+            if head.is_empty() && !rolled && entry.sealed_to.is_none_or(|t| t < start) {
+                // Thirteen months of series that ended should not slow down what is asked of today.
+                continue;
+            }
             sight.head_samples += head.len();
             if entry.sealed_to.is_some_and(|t| t >= start) {
                 sealed.push(id);
                 stands.push(sight.series.len());
             }
-            sight.series.push(Wanted { labels: entry.labels.clone(), head, places: Vec::new() });
+            sight.series.push(Wanted { id, labels: entry.labels.clone(), head, places: Vec::new() });
         }
         let mut pages: Vec<_> = index.pages.iter().filter(|(_, p)| p.start <= end && p.end >= start).collect();
         pages.sort_by_key(|(id, p)| (p.start, **id));
@@ -81,7 +89,7 @@ impl Sight {
         self.series.sort_by(|a, b| Kin::of(&a.labels).cmp(&Kin::of(&b.labels)));
         let bound = self.head_samples + self.page_samples as usize;
         let pages = self.pages.iter().map(|p| p.id).collect();
-        Scan { series: self.series, bound, pages, loaded, range, limit, read: AtomicUsize::new(0) }
+        Scan { series: self.series, bound, pages, loaded, range, limit, read: AtomicUsize::new(0), rolled: None }
     }
 }
 
@@ -95,6 +103,15 @@ pub(super) struct Scan {
     limit: usize,
     /// Samples, by all readers.
     read: AtomicUsize,
+    /// When the range begins before raw samples do.
+    pub rolled: Option<Rolled>,
+}
+
+impl Scan {
+    /// By number.
+    pub fn ids(&self) -> Vec<u32> {
+        self.series.iter().map(|s| s.id).collect()
+    }
 }
 
 impl SeriesScan for Scan {
@@ -108,7 +125,10 @@ impl SeriesScan for Scan {
         Box::new(ScanReader { scan: self, splicer: Splicer::new(&self.loaded, self.range) })
     }
     fn samples_at_most(&self) -> usize {
-        self.bound
+        self.bound + self.rolled.as_ref().map_or(0, |rolled| rolled.bound)
+    }
+    fn rolled(&self) -> Option<&dyn RolledScan> {
+        self.rolled.as_ref().map(|rolled| rolled as &dyn RolledScan)
     }
 }
 

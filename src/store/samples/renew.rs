@@ -11,7 +11,7 @@ use super::append::{self, Plan};
 use super::batch::BatchSample;
 use super::index::{BatchInfo, Index, Page};
 use super::seal::NewPage;
-use super::{KIND, Samples, load};
+use super::{KIND, Samples, load, rollup};
 use crate::domain::clock::Timestamp;
 use crate::store::StoreError;
 use crate::store::db::{self, Db};
@@ -58,7 +58,11 @@ impl Samples {
         });
         let pages = begun.await?;
         forget_old(&self.inner.db.path);
-        let copied = self.copy_pages(&aside, pages).await;
+        let mut old = db::open_existing(&aside).await.ok();
+        let copied = self.copy_pages(&mut old, pages).await.and(self.copy_rollups(&mut old).await);
+        if let Some(old) = old {
+            let _ = old.close().await;
+        }
         // What was computed while they were away is not what they say.
         self.inner.write().changes.note(i64::MIN);
         copied
@@ -70,11 +74,10 @@ impl Samples {
     }
 
     /// Pages that the old file still gives. What it does not give is gone.
-    async fn copy_pages(&self, aside: &Path, pages: BTreeMap<i64, Page>) -> Result<()> {
+    async fn copy_pages(&self, old: &mut Option<SqliteConnection>, pages: BTreeMap<i64, Page>) -> Result<()> {
         let (mut kept, mut lost) = (0u64, Vec::new());
-        let mut old = db::open_existing(aside).await.ok();
         for (id, page) in pages {
-            let body = match &mut old {
+            let body = match old {
                 Some(old) => body(old, id).await,
                 None => None,
             };
@@ -86,13 +89,24 @@ impl Samples {
                 None => lost.push(page),
             }
         }
-        if let Some(old) = old {
-            let _ = old.close().await;
-        }
         let from = lost.iter().map(|p| p.start).min().map(|t| Timestamp::from_ms(t).rfc3339());
         let to = lost.iter().map(|p| p.end).max().map(|t| Timestamp::from_ms(t).rfc3339());
         let gone: u64 = lost.iter().map(|p| p.samples).sum();
         tracing::warn!(kept, lost = gone, from, to, "sealed samples taken over from the damaged file");
+        Ok(())
+    }
+
+    async fn copy_rollups(&self, old: &mut Option<SqliteConnection>) -> Result<()> {
+        let before = self.inner.read().rollups.clone();
+        let kept = match old {
+            Some(old) => rollup::carry_over(old, &self.inner.db, &before).await?,
+            None => Vec::new(),
+        };
+        let lost = before.all().count() - kept.len();
+        if lost > 0 {
+            tracing::warn!(kept = kept.len(), lost, "parts of rollups taken over from the damaged file");
+        }
+        self.inner.write().rollups.replace(kept);
         Ok(())
     }
 }
@@ -124,7 +138,8 @@ pub(super) async fn open(dir: &Path, reserve: Arc<Reserve>, now: Timestamp) -> R
             db.write(move |c| Box::pin(async move { super::seal::insert(c, &NewPage { page, body }).await })).await?;
         }
     }
-    if let Some(old) = old {
+    if let Some(mut old) = old {
+        rollup::carry_over(&mut old, &db, &index.rollups).await?;
         let _ = old.close().await;
     }
     db.close().await;

@@ -1,5 +1,5 @@
-//! Upkeep: old head samples become pages, pages of a closed window become few, old pages go, forgotten series are removed.
-//! In slices, so that an append never waits long.
+//! Upkeep: old head samples become pages, pages of a closed window become few, old ones rollups (`retain.rs`). In slices, so
+//! that an append never waits long.
 //!
 //! A slice writes pages and takes their samples out of the head in memory; the head's batches are deleted only when every
 //! series is through. A crash in between leaves batches whose samples are in a page, and replay skips those: doing it all
@@ -30,9 +30,7 @@ pub(super) const WINDOW_MS: i64 = 6 * 3_600_000;
 /// Samples of a page: some 100 KB, which one series' query can afford to read.
 pub(super) const PAGE_SAMPLES: usize = 131_072;
 /// Series looked at under one lock.
-const SLICE_SERIES: usize = 256;
-/// Pages dropped per transaction.
-const SLICE_PAGES: usize = 64;
+pub(super) const SLICE_SERIES: usize = 256;
 
 /// A page that is not in the file yet.
 pub(super) struct NewPage {
@@ -46,7 +44,8 @@ pub(super) fn slot_of(t: i64) -> i64 {
 }
 
 impl Samples {
-    /// Seals what is old enough, compacts closed windows, drops what retention allows; in slices, callable at any time.
+    /// Seals what is old enough, compacts closed windows, rolls up and drops what retention lets go; in slices, callable at
+    /// any time.
     pub async fn maintain(&self, now: Timestamp, keep_from: Timestamp) -> Result<()> {
         self.writable()?;
         let Ok(_one_at_a_time) = self.inner.upkeep.try_lock() else { return Ok(()) };
@@ -60,16 +59,8 @@ impl Samples {
         if lost > 0 {
             tracing::error!(samples = lost, "waited too long to be sent to the store elsewhere and were let go");
         }
-        self.drop_before(keep_from).await?;
-        self.drop_over_cap().await?;
-        self.forget_series(keep_from).await?;
+        self.retain(now, keep_from).await?;
         packed
-    }
-
-    /// Hard cap of the file in bytes, and the instant from which an open launch needs its samples: nothing newer is dropped
-    /// for space. Default: 10 GiB, nothing pinned.
-    pub fn set_limits(&self, bytes_max: u64, pinned_from: Option<Timestamp>) {
-        *self.inner.limits.lock().unwrap_or_else(|e| e.into_inner()) = (bytes_max, pinned_from);
     }
 
     pub(super) async fn seal(&self, now: Timestamp) -> Result<()> {
@@ -172,105 +163,6 @@ impl Samples {
             )
             .await
     }
-
-    async fn drop_before(&self, keep_from: Timestamp) -> Result<()> {
-        while self.drop_pages(keep_from.ms()).await? == SLICE_PAGES {}
-        let old = keep_from.ms();
-        self.inner
-            .db
-            .write(move |c| {
-                Box::pin(async move {
-                    sqlx::query("DELETE FROM gap WHERE to_t < ?1").bind(old).execute(c).await?;
-                    Ok(())
-                })
-            })
-            .await
-    }
-
-    async fn drop_over_cap(&self) -> Result<()> {
-        let (bytes_max, pinned) = *self.inner.limits.lock().unwrap_or_else(|e| e.into_inner());
-        let pinned = pinned.map_or(i64::MAX, Timestamp::ms);
-        while self.used_bytes().await? > bytes_max {
-            if self.drop_pages(pinned).await? == 0 {
-                tracing::warn!(bytes_max, "samples.db is over its cap and an open launch needs all that is left");
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Drops the oldest pages that end before `before`, a slice at most; returns how many.
-    async fn drop_pages(&self, before: i64) -> Result<usize> {
-        let mut old: Vec<(i64, i64)> = {
-            let index = self.inner.read();
-            index.pages.iter().filter(|(_, p)| p.end < before).map(|(id, p)| (p.end, *id)).collect()
-        };
-        old.sort_unstable();
-        old.truncate(SLICE_PAGES);
-        let ids: Vec<i64> = old.into_iter().map(|(_, id)| id).collect();
-        let many = ids.len();
-        if many > 0 {
-            self.remove_pages(ids).await?;
-            self.inner.write().changes.note(i64::MIN);
-        }
-        Ok(many)
-    }
-
-    /// Bytes in use, without pages that wait to be used again.
-    async fn used_bytes(&self) -> Result<u64> {
-        let used: i64 = sqlx::query_scalar(
-            "SELECT (page_count - freelist_count) * page_size
-             FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
-        )
-        .fetch_one(&mut *self.inner.db.reader().await?)
-        .await
-        .map_err(|e| self.inner.db.noticed(e.into()))?;
-        Ok(used as u64)
-    }
-
-    /// Removes series whose last sample is older than `keep_from` and that are in no page any more.
-    async fn forget_series(&self, keep_from: Timestamp) -> Result<()> {
-        let ids: Vec<u32> = {
-            let index = self.inner.read();
-            let old = |e: &super::index::Entry| e.head.is_empty() && e.sealed_to.is_none_or(|t| t < keep_from.ms());
-            let mut ids: Vec<u32> = index.series.iter().filter(|(_, e)| old(e)).map(|(id, _)| *id).collect();
-            if !ids.is_empty() {
-                let kept: std::collections::HashSet<u32> =
-                    index.pages.values().flat_map(|p| p.directory.series().map(|(id, _)| id)).collect();
-                ids.retain(|id| !kept.contains(id));
-            }
-            ids
-        };
-        for slice in ids.chunks(SLICE_SERIES) {
-            let (inner, published, slice) = (self.inner.clone(), self.inner.clone(), slice.to_vec());
-            self.inner
-                .db
-                .write_then(
-                    move |c| {
-                        Box::pin(async move {
-                            // An append may have come between: what has samples stays.
-                            let gone = still_empty(&inner.read(), &slice);
-                            sqlx::query("DELETE FROM series WHERE id IN (SELECT value FROM json_each(?1))")
-                                .bind(serde_json::to_string(&gone)?)
-                                .execute(&mut *c)
-                                .await?;
-                            bump_epoch(c).await?;
-                            Ok(gone)
-                        })
-                    },
-                    move |gone: &Vec<u32>| {
-                        let mut index = published.write();
-                        gone.iter().for_each(|&id| index.remove(id));
-                    },
-                )
-                .await?;
-        }
-        Ok(())
-    }
-}
-
-fn still_empty(index: &Index, ids: &[u32]) -> Vec<u32> {
-    ids.iter().copied().filter(|id| index.series.get(id).is_some_and(|e| e.head.is_empty())).collect()
 }
 
 /// What to seal: all samples up to a time, which covers all batches up to an id.
@@ -343,7 +235,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, new: &NewPage) -> 
     .await?)
 }
 
-async fn bump_epoch(connection: &mut SqliteConnection) -> Result<()> {
+pub(super) async fn bump_epoch(connection: &mut SqliteConnection) -> Result<()> {
     sqlx::query("UPDATE meta SET value = value + 1 WHERE key = 'epoch'").execute(connection).await?;
     Ok(())
 }

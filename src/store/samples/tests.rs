@@ -148,6 +148,7 @@ async fn retention_drops_pages_and_forgets_series() {
     let day = bench.clock.now().plus(Duration::from_secs(86_400));
     bench.clock.jump_wall(day);
     store.samples.append(vec![sample(&labels("young", "x"), day.ms(), 0)]).await.unwrap();
+    store.samples.keep_rollups(Duration::ZERO);
     store.samples.maintain(day, day.minus(Duration::from_secs(3600))).await.unwrap();
     let left = all(&store.samples).await;
     assert_eq!(left.iter().map(|s| s.labels.name()).collect::<Vec<_>>(), ["young"]);
