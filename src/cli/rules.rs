@@ -14,7 +14,7 @@ use crate::alerts::evaluate::{self, Context};
 use crate::alerts::rulefile::{self, Kind, RuleFile, RuleProblem};
 use crate::config::Secrets;
 use crate::domain::clock::Timestamp;
-use crate::domain::metric::{LabelledSample, Labels, Matcher, ReadError, Series, SeriesReader};
+use crate::domain::metric::{self, LabelledSample, Labels, Matcher, ReadError, Series, SeriesReader, SeriesScan};
 use crate::domain::query::QueryEngine;
 use crate::domain::units::{self, Span};
 use crate::promql::Options;
@@ -352,6 +352,21 @@ impl SeriesReader for Overlay<'_> {
             }
             found.sort_by(|a, b| a.labels.cmp(&b.labels));
             Ok(found)
+        })
+    }
+
+    /// Rollups are the store's own.
+    fn scan<'a>(
+        &'a self,
+        matchers: &'a [Matcher],
+        need: metric::Need,
+    ) -> BoxFuture<'a, Result<Box<dyn SeriesScan>, ReadError>> {
+        if self.recorded.is_empty() {
+            return self.base.scan(matchers, need);
+        }
+        Box::pin(async move {
+            let series = self.select(matchers, need.start, need.end, need.limit).await?;
+            Ok(Box::new(series) as Box<dyn SeriesScan>)
         })
     }
 }

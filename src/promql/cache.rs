@@ -45,6 +45,8 @@ struct Key {
     lookback: Duration,
     subquery_step: Duration,
     delay_names: bool,
+    /// Selectors that reach back to rollups: what the answer says of those depends on its first step.
+    early: Vec<bool>,
 }
 
 #[derive(Clone)]
@@ -80,6 +82,7 @@ impl Cache {
             lookback: opts.lookback,
             subquery_step: opts.subquery_step,
             delay_names: opts.delay_names,
+            early: expr.before(&grid, end, reader.rolled_until(), opts),
         };
         let known = self.lock().get(&key);
         let reused = known.and_then(|kept| {
@@ -273,6 +276,7 @@ mod tests {
             lookback: Duration::ZERO,
             subquery_step: Duration::ZERO,
             delay_names: false,
+            early: Vec::new(),
         };
         let sample = Sample { t: Timestamp::from_ms(0), v: 0.0 };
         let of = |many: usize| {

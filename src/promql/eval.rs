@@ -8,7 +8,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::metric::{Labels, NAME, Sample, Series, SeriesScan};
 
 use super::notes::Collector;
-use super::over_time::Compute;
+use super::over_time::{Compute, PRESENT};
 use super::plan::{AggregateOp, DESCRIBING, Node, Plan, Relabel, SortBy};
 use super::windows::unnamed;
 use super::{Options, QueryError, aggregate, binary, functions, histogram};
@@ -169,7 +169,7 @@ impl<'a> Context<'a> {
                 vec![Row::new(labels.clone(), values)]
             }
             Node::AbsentOverTime { source, labels } => {
-                let rows = self.over_time(Compute::Each(|_| Some(1.0)), &self.source(source, grid)?, None, grid)?;
+                let rows = self.over_time(PRESENT, &self.source(source, grid)?, None, grid)?;
                 let present = |i: usize| rows.iter().any(|r| r.values[i].is_some());
                 let values = (0..grid.count).map(|i| (!present(i)).then_some(1.0)).collect();
                 vec![Row::new(labels.clone(), values)]

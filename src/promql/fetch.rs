@@ -4,40 +4,94 @@ use std::time::Duration;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::metric::{Need, ReadError, SeriesReader, SeriesScan};
+use crate::domain::rollup::Field;
 
 use super::eval::Grid;
+use super::over_time::PRESENT;
 use super::plan::{Node, Plan, Shift};
+use super::rolled::{self, Ask, Instead, Told};
 use super::{Options, QueryError};
 
-/// For each selector of the plan the instants, in milliseconds, between which it needs samples (both included).
-fn spans(plan: &Plan, grid: &Grid, end: i64, opts: &Options) -> Vec<(i64, i64)> {
-    let mut spans = vec![(i64::MAX, i64::MIN); plan.selectors.len()];
-    walk(plan, &plan.root, (grid.start, end), (grid.start, grid.last()), opts, &mut spans);
-    spans
+/// What a selector needs.
+#[derive(Clone, Copy)]
+struct Reach {
+    /// Milliseconds, both included; none when `from` is after `to`.
+    from: i64,
+    to: i64,
+    ask: Ask,
 }
 
-fn walk(plan: &Plan, node: &Node, query: (i64, i64), context: (i64, i64), opts: &Options, spans: &mut Vec<(i64, i64)>) {
-    let shifted =
-        |shift: &Shift| (shift.reference(context.0, query.0, query.1), shift.reference(context.1, query.0, query.1));
-    match node {
-        Node::Instant(i) | Node::Range(i) => {
-            let selector = &plan.selectors[*i];
-            let (from, to) = shifted(&selector.shift);
-            let back = selector.range_ms.unwrap_or(ms(opts.lookback));
-            // Windows are open on the left, so a sample exactly `back` before is not needed.
-            spans[*i] = (from.saturating_sub(back).saturating_add(1), to);
-        }
-        Node::Subquery { inner, range_ms, step_ms, shift } => {
-            let grid = subquery_grid(shifted(shift), *range_ms, *step_ms, opts);
-            let inner_context = (grid.start, grid.last());
-            walk(plan, inner, query, inner_context, opts, spans);
-        }
-        other => {
-            for child in other.children() {
-                walk(plan, child, query, context, opts, spans);
+/// The evaluation around a node: first and last instant, and the step between them when there is one.
+#[derive(Clone, Copy)]
+struct Around {
+    from: i64,
+    to: i64,
+    step_ms: Option<i64>,
+}
+
+struct Walk<'a> {
+    plan: &'a Plan,
+    /// First and last instant of the whole query.
+    query: (i64, i64),
+    opts: &'a Options,
+    reaches: Vec<Reach>,
+}
+
+/// What each selector of the plan needs. `step_ms`: of a range query.
+fn reaches(plan: &Plan, grid: &Grid, end: i64, step_ms: Option<i64>, opts: &Options) -> Vec<Reach> {
+    let ask = Ask { step_ms, window_ms: None, instead: Instead::Lasts };
+    let reaches = vec![Reach { from: i64::MAX, to: i64::MIN, ask }; plan.selectors.len()];
+    let mut walk = Walk { plan, query: (grid.start, end), opts, reaches };
+    walk.node(&plan.root, Around { from: grid.start, to: grid.last(), step_ms });
+    walk.reaches
+}
+
+impl Walk<'_> {
+    fn shifted(&self, shift: &Shift, around: Around) -> (i64, i64) {
+        let (start, end) = self.query;
+        (shift.reference(around.from, start, end), shift.reference(around.to, start, end))
+    }
+
+    fn node(&mut self, node: &Node, around: Around) {
+        match node {
+            Node::Instant(i) => self.selector(*i, Instead::Each(Field::Last), around),
+            Node::Range(i) => self.selector(*i, Instead::Lasts, around),
+            Node::OverTime { compute, source, param, .. } => {
+                self.source(source, compute.instead(), around);
+                param.iter().for_each(|param| self.node(param, around));
             }
+            // Of a bucket only its end is known.
+            Node::Timestamp(vector) => self.source(vector, Instead::Lasts, around),
+            Node::AbsentOverTime { source, .. } => self.source(source, PRESENT.instead(), around),
+            Node::Subquery { inner, range_ms, step_ms, shift } => {
+                let grid = subquery_grid(self.shifted(shift, around), *range_ms, *step_ms, self.opts);
+                self.node(inner, Around { from: grid.start, to: grid.last(), step_ms: Some(grid.step) });
+            }
+            other => other.children().into_iter().for_each(|child| self.node(child, around)),
         }
     }
+
+    fn source(&mut self, source: &Node, instead: Instead, around: Around) {
+        match source {
+            Node::Instant(i) | Node::Range(i) => self.selector(*i, instead, around),
+            other => self.node(other, around),
+        }
+    }
+
+    fn selector(&mut self, nth: usize, instead: Instead, around: Around) {
+        let selector = &self.plan.selectors[nth];
+        let (from, to) = self.shifted(&selector.shift, around);
+        let back = selector.range_ms.unwrap_or(ms(self.opts.lookback));
+        // Windows are open on the left, so a sample exactly `back` before is not needed.
+        let from = from.saturating_sub(back).saturating_add(1);
+        let ask = Ask { step_ms: around.step_ms, window_ms: selector.range_ms, instead };
+        self.reaches[nth] = Reach { from, to, ask };
+    }
+}
+
+/// Which selectors of a range query need what is before `until`.
+pub(super) fn before(plan: &Plan, grid: &Grid, end: i64, until: i64, opts: &Options) -> Vec<bool> {
+    reaches(plan, grid, end, Some(grid.step), opts).into_iter().map(|r| r.from < until).collect()
 }
 
 /// The steps of a subquery: multiples of its step, whatever the query's own start, in `(from - range, to]`.
@@ -49,26 +103,31 @@ pub(super) fn subquery_grid((from, to): (i64, i64), range_ms: i64, step_ms: Opti
     Grid { start, step, count }
 }
 
-/// What each selector finds. A series is unpacked when its windows are computed, and then forgotten.
+/// What each selector finds, and what is to be said of it. A series is unpacked when its windows are computed, and then
+/// forgotten.
 pub(super) async fn fetch(
     reader: &dyn SeriesReader,
     plan: &Plan,
     grid: &Grid,
     end: Timestamp,
+    step_ms: Option<i64>,
     opts: &Options,
-) -> Result<Vec<Box<dyn SeriesScan>>, QueryError> {
-    let mut data = Vec::with_capacity(plan.selectors.len());
-    for (selector, (from, to)) in plan.selectors.iter().zip(spans(plan, grid, end.ms(), opts)) {
+) -> Result<(Vec<Box<dyn SeriesScan>>, Vec<Told>), QueryError> {
+    let (mut data, mut said) = (Vec::with_capacity(plan.selectors.len()), Vec::new());
+    let reaches = reaches(plan, grid, end.ms(), step_ms, opts);
+    let resolution = rolled::resolution(reaches.iter().map(|r| r.ask));
+    for (selector, Reach { from, to, ask }) in plan.selectors.iter().zip(reaches) {
         if from > to {
             data.push(Box::new(Vec::new()) as Box<dyn SeriesScan>);
             continue;
         }
-        let (from, to) = (Timestamp::from_ms(from), Timestamp::from_ms(to));
-        let need = Need { start: from, end: to, limit: opts.samples_max, rolled: None };
-        let scan = reader.scan(&selector.matchers, need).await;
-        data.push(scan.map_err(|e| of_read(e, opts))?);
+        let (start, end) = (Timestamp::from_ms(from), Timestamp::from_ms(to));
+        let need = Need { start, end, limit: opts.samples_max, rolled: ask.wanted(resolution) };
+        let scan = reader.scan(&selector.matchers, need).await.map_err(|e| of_read(e, opts))?;
+        said.extend(scan.rolled().into_iter().flat_map(|rolled| rolled::told(rolled, ask)));
+        data.push(scan);
     }
-    Ok(data)
+    Ok((data, said))
 }
 
 /// The query's own limit, whatever was left of it for this selector.
@@ -84,9 +143,9 @@ pub(super) fn reach(plan: &Plan, opts: &Options) -> Option<Duration> {
     if has_fixed_instant(plan, &plan.root) {
         return None;
     }
-    let earliest = spans(plan, &Grid { start: 0, step: 1, count: 1 }, 0, opts)
+    let earliest = reaches(plan, &Grid { start: 0, step: 1, count: 1 }, 0, None, opts)
         .into_iter()
-        .map(|(from, _)| from)
+        .map(|reach| reach.from)
         .min()
         .unwrap_or(0);
     Some(Duration::from_millis(earliest.min(0).unsigned_abs()))

@@ -5,7 +5,8 @@
 //! evaluated, so that a rule file fails when it is loaded and not at three in the morning. [`instant`] and [`range`]
 //! fetch every selector once (`fetch.rs`) and then evaluate without I/O (`eval.rs`): each node yields one row per series
 //! over the whole grid of steps, with cursors that only move forward. Read `plan.rs` next. Samples that lie in a store
-//! with an engine of its own are not fetched: it gets the whole expression (`elsewhere.rs`).
+//! with an engine of its own are not fetched: it gets the whole expression (`elsewhere.rs`). Where raw samples are gone,
+//! rollups answer (`rolled.rs`).
 //!
 //! What Prometheus 3 has behind a feature flag is refused (`fill`, `limitk`, `limit_ratio`, `anchored`, `smoothed`,
 //! experimental functions), but for `mad_over_time`, `sort_by_label` and `sort_by_label_desc`. There are no native
@@ -21,10 +22,12 @@ mod eval;
 mod fetch;
 mod functions;
 mod histogram;
+mod memory;
 mod notes;
 pub mod number;
 mod over_time;
 mod plan;
+mod rolled;
 mod stats;
 mod syntax;
 mod tally;
@@ -34,7 +37,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::domain::clock::Timestamp;
-use crate::domain::metric::{Labels, MatchOp, Matcher, NAME, ReadError, Sample, Series, SeriesReader};
+use crate::domain::metric::{Labels, MatchOp, Matcher, NAME, ReadError, Series, SeriesReader};
 use crate::domain::units::group_thousands;
 
 use eval::{Context, Evaluated, Grid};
@@ -44,6 +47,7 @@ use syntax::ast::{self, Frame};
 
 pub use crate::domain::query::Value;
 pub use cache::Cache;
+pub use memory::MemoryReader;
 pub use notes::Notes;
 
 /// Steps a range query may have per series, Prometheus' own limit.
@@ -104,6 +108,11 @@ impl Expr {
     /// on the query's others.
     fn ahead(&self) -> Option<i64> {
         if self.depends { None } else { fetch::ahead(&self.plan) }
+    }
+
+    /// Which selectors of a range query need what is before `until`; empty when nothing is.
+    fn before(&self, grid: &Grid, end: Timestamp, until: Option<Timestamp>, opts: &Options) -> Vec<bool> {
+        until.map_or_else(Vec::new, |until| fetch::before(&self.plan, grid, end.ms(), until.ms(), opts))
     }
 
     /// In Prometheus' canonical form.
@@ -366,13 +375,15 @@ async fn run(
         false => expr.plan.clone(),
         true => Arc::new(compile::compile(&expr.tree, Some(frame)).map_err(|fault| fault.into_error(&expr.text))?),
     };
-    let fetched = tokio::time::timeout(opts.timeout, fetch::fetch(reader, &plan, &grid, end, opts)).await;
-    let data = fetched.map_err(|_| QueryError::Timeout(opts.timeout))??;
+    let step_ms = (frame.step > 0.0).then_some(grid.step);
+    let fetched = tokio::time::timeout(opts.timeout, fetch::fetch(reader, &plan, &grid, end, step_ms, opts)).await;
+    let (data, said) = fetched.map_err(|_| QueryError::Timeout(opts.timeout))??;
     let samples: usize = data.iter().map(|d| d.samples_at_most()).sum();
     let text = expr.text.clone();
     let opts = opts.clone();
     let work = move || {
         let notes = Collector::default();
+        notes.rolled(said);
         let (start, end) = (grid.start, end.ms());
         let context = Context { plan: &plan, data: &data, start, end, opts: &opts, deadline, notes };
         let value = context.eval_root(&plan.root, &grid)?;
@@ -382,39 +393,6 @@ async fn run(
         return work();
     }
     tokio::task::spawn_blocking(work).await.map_err(|e| QueryError::Execution(format!("evaluation stopped: {e}")))?
-}
-
-/// A reader over series held in memory: rule tests, simulations, results of other queries.
-#[derive(Debug, Clone, Default)]
-pub struct MemoryReader {
-    /// Each label set at most once; samples ascending in time.
-    pub series: Vec<Series>,
-}
-
-impl SeriesReader for MemoryReader {
-    fn select<'a>(
-        &'a self,
-        matchers: &'a [Matcher],
-        start: Timestamp,
-        end: Timestamp,
-        limit: usize,
-    ) -> futures_util::future::BoxFuture<'a, Result<Vec<Series>, ReadError>> {
-        Box::pin(async move {
-            let mut left = limit;
-            let mut found = Vec::new();
-            for series in self.series.iter().filter(|s| matchers.iter().all(|m| m.matches(&s.labels))) {
-                let from = series.samples.partition_point(|s| s.t < start);
-                let to = series.samples.partition_point(|s| s.t <= end);
-                let samples: Vec<Sample> = series.samples.get(from..to).unwrap_or_default().to_vec();
-                left = left.checked_sub(samples.len()).ok_or(ReadError::TooManySamples { limit })?;
-                if !samples.is_empty() {
-                    found.push(Series { labels: series.labels.clone(), samples });
-                }
-            }
-            found.sort_by(|a, b| a.labels.cmp(&b.labels));
-            Ok(found)
-        })
-    }
 }
 
 #[cfg(test)]

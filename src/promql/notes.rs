@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::number;
+use super::rolled::Told;
 use super::syntax;
 
 /// Prometheus shows as many of each kind.
@@ -66,6 +67,14 @@ impl Collector {
 
     pub(super) fn inform(&self, message: impl Into<String>, at: usize) {
         add(&self.infos, message.into(), at);
+    }
+
+    /// Of rollups, once for the whole expression.
+    pub(super) fn rolled(&self, said: Vec<Told>) {
+        said.into_iter().for_each(|told| match told {
+            Told::Info(message) => self.inform(message, 0),
+            Told::Warning(message) => self.warn(message, 0),
+        });
     }
 
     /// For each q outside [0, 1].

@@ -8,8 +8,10 @@
 use std::collections::VecDeque;
 
 use crate::domain::metric::is_stale;
+use crate::domain::rollup::Field;
 
 use super::plan::WindowFn;
+use super::rolled::Instead;
 use super::stats;
 use super::windows::{Frame, Windows};
 
@@ -44,8 +46,8 @@ impl Window<'_> {
 /// How a value comes from a window.
 #[derive(Clone, Copy)]
 pub(super) enum Compute {
-    /// From the samples of the window alone.
-    Each(WindowFn),
+    /// From the samples of the window alone; and how it comes from rollups.
+    Each(WindowFn, Instead),
     /// `rate` and `increase`.
     Counter { per_second: bool },
     /// How many neighbours satisfy a predicate.
@@ -55,6 +57,9 @@ pub(super) enum Compute {
     /// An instant selector, over its lookback: the newest sample, unless it is a stale marker; or its time in seconds.
     Latest { time: bool },
 }
+
+/// Whether there is a sample.
+pub(super) const PRESENT: Compute = Compute::Each(|_| Some(1.0), Instead::Each(Field::Last));
 
 /// By PromQL name: the function and whether the metric's name stays. Those with a scalar argument are
 /// `quantile_over_time` and `predict_linear`.
@@ -89,7 +94,14 @@ pub(super) fn find(name: &str) -> Option<(Compute, bool)> {
         "first_over_time" => |w| w.values.first().copied(),
         _ => return None,
     };
-    Some((Compute::Each(each), matches!(name, "last_over_time" | "first_over_time")))
+    let instead = match name {
+        "sum_over_time" => Instead::Total(Field::Sum),
+        "count_over_time" => Instead::Total(Field::Count),
+        "avg_over_time" => Instead::Average,
+        "last_over_time" | "present_over_time" => Instead::Each(Field::Last),
+        _ => Instead::Lasts,
+    };
+    Some((Compute::Each(each, instead), matches!(name, "last_over_time" | "first_over_time")))
 }
 
 /// Buffers that serve one series after the other.
@@ -109,6 +121,18 @@ impl Compute {
         matches!(self, Compute::Latest { .. })
     }
 
+    /// How it comes from rollups, where samples are gone.
+    pub(super) fn instead(self) -> Instead {
+        match self {
+            Compute::Each(_, instead) => instead,
+            Compute::Counter { per_second } => Instead::Increase { per_second },
+            Compute::Steps(_) => Instead::Lasts,
+            Compute::Extreme { beats } if beats(0.0, 1.0) => Instead::Each(Field::Min),
+            Compute::Extreme { .. } => Instead::Each(Field::Max),
+            Compute::Latest { .. } => Instead::Each(Field::Last),
+        }
+    }
+
     /// The values of one series at all steps of `frame`, in place of what is in `out`.
     pub(super) fn row(
         self,
@@ -121,7 +145,7 @@ impl Compute {
         out.clear();
         let bounds = || windows.bounds.iter().map(|&(from, to)| (from as usize, to as usize));
         match self {
-            Compute::Each(compute) => out.extend(bounds().enumerate().map(|(i, (from, to))| {
+            Compute::Each(compute, _) => out.extend(bounds().enumerate().map(|(i, (from, to))| {
                 if from == to {
                     return absent();
                 }

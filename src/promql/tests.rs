@@ -2,7 +2,7 @@
 //! `tests/promql_differential.rs` compares with a real Prometheus.
 
 use super::*;
-use crate::domain::metric::stale_marker;
+use crate::domain::metric::{Sample, stale_marker};
 
 fn labels(text: &[(&str, &str)]) -> Labels {
     Labels::new(text.iter().copied())

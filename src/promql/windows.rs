@@ -17,6 +17,7 @@ use super::eval::{Context, Evaluated, Grid, Row, check_cells, duplicate_labels, 
 use super::fetch::{ms, of_read, subquery_grid};
 use super::over_time::{Compute, Edge, Scratch};
 use super::plan::{DESCRIBING, Node, Shift};
+use super::rolled::{Early, EarlyLane, Lasts};
 use super::{Options, QueryError};
 
 /// Series of a chunk.
@@ -87,7 +88,8 @@ impl Source<'_> {
 struct Job<'a> {
     scan: &'a dyn SeriesScan,
     compute: Compute,
-    frame: Frame<'a>,
+    frame: &'a Frame<'a>,
+    early: Option<&'a Early<'a>>,
     deadline: Instant,
     opts: &'a Options,
 }
@@ -99,13 +101,15 @@ pub(super) struct Lane<'a> {
     columns: Columns,
     windows: Vec<(Arc<Vec<i64>>, Rc<Windows>)>,
     scratch: Scratch,
+    early: Option<EarlyLane<'a>>,
     out: Vec<f64>,
 }
 
 impl<'a> Lane<'a> {
     fn new(job: &'a Job<'a>) -> Lane<'a> {
-        let (reader, scratch) = (job.scan.reader(), Scratch::default());
-        Lane { job, reader, columns: Columns::default(), windows: Vec::new(), scratch, out: Vec::new() }
+        let (reader, early) = (job.scan.reader(), job.early.map(Early::lane));
+        let (columns, windows, scratch, out) = Default::default();
+        Lane { job, reader, columns, windows, scratch, early, out }
     }
 
     /// A series' value at each step, [`super::over_time::absent`] where it has none; `None` when it has none at all.
@@ -120,12 +124,15 @@ impl<'a> Lane<'a> {
             let kept: Vec<(i64, f64)> = points.filter(|(_, v)| !is_stale(*v)).collect();
             self.columns.set(kept.into_iter());
         }
-        if self.columns.values.is_empty() {
+        if self.columns.values.is_empty() && self.early.is_none() {
             return Ok(None);
         }
         let windows = self.windows();
         let samples = (self.columns.times.as_slice(), self.columns.values.as_slice());
-        job.compute.row(samples, &windows, &job.frame, &mut self.scratch, &mut self.out);
+        job.compute.row(samples, &windows, job.frame, &mut self.scratch, &mut self.out);
+        if let Some(early) = &mut self.early {
+            early.row(nth, samples, &mut self.out).map_err(|e| of_read(e, job.opts))?;
+        }
         Ok(self.out.iter().any(|v| !is_stale(*v)).then_some(&self.out))
     }
 
@@ -137,7 +144,7 @@ impl<'a> Lane<'a> {
         if self.windows.len() == WINDOWS_MAX {
             self.windows.clear();
         }
-        let windows = Rc::new(Windows::of(times, &self.job.frame, self.job.compute));
+        let windows = Rc::new(Windows::of(times, self.job.frame, self.job.compute));
         self.windows.push((times.clone(), windows.clone()));
         windows
     }
@@ -243,7 +250,9 @@ impl<'a> Context<'a> {
     ) -> Result<(), QueryError> {
         let ends: Vec<i64> = grid.instants().map(|t| source.shift.reference(t, self.start, self.end)).collect();
         let frame = Frame { ends: &ends, range_ms: source.range_ms, grid: *grid, param };
-        Job { scan: source.scan(), compute, frame, deadline: self.deadline, opts: self.opts }.run(work, take)
+        let (scan, deadline, opts) = (source.scan(), self.deadline, self.opts);
+        let early = Early::of(scan, compute, &frame);
+        Job { scan, compute, frame: &frame, early: early.as_ref(), deadline, opts }.run(work, take)
     }
 
     /// A row for each series that has a value, sorted by labels. Rows keep their names; see [`unnamed`].
@@ -297,9 +306,11 @@ impl<'a> Context<'a> {
         let start = end.saturating_sub(source.range_ms);
         let scan = source.scan();
         let (mut reader, mut columns, mut series) = (scan.reader(), Columns::default(), Vec::new());
+        let mut lasts = Lasts::of(scan);
         for nth in 0..scan.count() {
             self.check_time()?;
-            reader.read(nth, &mut columns).map_err(|e| of_read(e, self.opts))?;
+            let read = reader.read(nth, &mut columns).and_then(|()| lasts.prepend(nth, &mut columns));
+            read.map_err(|e| of_read(e, self.opts))?;
             let within = columns.samples().filter(|s| s.t.ms() > start && s.t.ms() <= end && !is_stale(s.v));
             let samples: Vec<_> = within.collect();
             if !samples.is_empty() {

@@ -198,4 +198,6 @@ fn internal(error: impl std::fmt::Display) -> Problem {
 }
 
 #[cfg(test)]
+mod rolled_tests;
+#[cfg(test)]
 mod tests;
