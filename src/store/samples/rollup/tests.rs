@@ -310,4 +310,15 @@ async fn a_damaged_file_hands_its_rollups_on() {
     assert_eq!(known(&store), (Some(T0 + DAY_MS), 1));
     check(&store.samples, T0 + DAY_MS).await;
     assert_eq!(raw(&store.samples).await, left);
+
+    // And one that does not even open.
+    run(&store, "UPDATE page SET directory_crc = directory_crc + 1").await;
+    drop(store);
+    let store = bench.open(Role::Daemon).await;
+    assert_eq!(
+        raw(&store.samples).await.iter().flat_map(|s| &s.samples).filter(|s| s.t.ms() < T0 + 3 * DAY_MS).count(),
+        0
+    );
+    assert_eq!(known(&store), (Some(T0 + DAY_MS), 1));
+    check(&store.samples, T0 + DAY_MS).await;
 }
