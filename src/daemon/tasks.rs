@@ -42,6 +42,9 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 
 /// Two evaluations are at least this far apart.
 const TICK_MIN: Duration = Duration::from_millis(20);
+/// And this far, when samples or feedback arrived but no rule is due: what people did meanwhile is in the database, and
+/// looking there after each of many scrapes would cost more than the scrapes.
+const LOOKS_APART: Duration = Duration::from_secs(1);
 
 /// Samples are sealed and expired this often.
 const UPKEEP_EVERY: Duration = Duration::from_secs(60);
@@ -271,7 +274,10 @@ async fn evaluate(
                 }
             }
             () = signals.arrived.notified() => {
-                tokio::time::sleep(TICK_MIN).await;
+                let look = store.clock.now().plus(TICK_MIN).max(now.plus(LOOKS_APART)).min(due);
+                if sleep_until(look, &store.clock, &shutdown).await.is_err() {
+                    return;
+                }
             }
         }
     }
