@@ -60,7 +60,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     };
     let mut looked = Vec::new();
     for mut collector in scrape::collectors(&target, global, from_url)? {
-        let batch = collector.collect(global.clock.now()).await;
+        let batch = collector.collect(global.clock.now()).await.flattened();
         looked.push((collector.service.clone(), batch));
     }
     if format.is_json() {

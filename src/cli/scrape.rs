@@ -46,7 +46,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     let from_url = |url: url::Url| format!("[from.prometheus]\ntargets = [{}]\n", quoted(url.as_str()));
     let mut looked = Vec::new();
     for mut collector in collectors(&target, global, from_url)? {
-        let batch = collector.collect(global.clock.now()).await;
+        let batch = collector.collect(global.clock.now()).await.flattened();
         looked.push((collector.service.clone(), batch));
     }
     if format.is_json() {

@@ -15,6 +15,9 @@ use crate::telemetry::own;
 /// Batches that may wait for the writer. When full, collectors wait half an interval and then skip their slot.
 const QUEUE_BATCHES: usize = 8192;
 
+/// Batches that are written at once, when so many wait.
+const TOGETHER_MAX: usize = 64;
+
 /// Polls at the same time over all targets, so that a thousand targets do not open a thousand sockets at once.
 const POLLS_AT_ONCE: usize = 32;
 
@@ -34,8 +37,9 @@ impl Ingest {
     pub fn new(store: Store, arrived: Arc<Notify>) -> (Ingest, impl Future<Output = ()>) {
         let (queue, mut batches) = mpsc::channel::<Batch>(QUEUE_BATCHES);
         let pump = async move {
-            while let Some(batch) = batches.recv().await {
-                save(&store, batch).await;
+            let mut waiting = Vec::new();
+            while batches.recv_many(&mut waiting, TOGETHER_MAX).await > 0 {
+                save(&store, std::mem::take(&mut waiting)).await;
                 arrived.notify_one();
             }
         };
@@ -49,21 +53,29 @@ impl Ingest {
     }
 }
 
-/// A storage error is never evidence about the target: it is logged and counted, the batch is dropped.
-async fn save(store: &Store, batch: Batch) {
-    let target = batch.target.clone();
-    let many = batch.samples.len() as u64;
-    let appended = store.samples.append(batch.samples).await;
-    if appended.is_err() {
-        own::unstored(many);
+/// A storage error is never evidence about the target: it is logged and counted, what was to be stored is dropped.
+async fn save(store: &Store, batches: Vec<Batch>) {
+    let (mut rounds, mut others, mut told) = (Vec::new(), Vec::new(), Vec::new());
+    for mut batch in batches {
+        rounds.append(&mut batch.rounds);
+        others.append(&mut batch.samples);
+        told.push(batch);
     }
-    let metadata = if batch.metadata.is_empty() { Ok(()) } else { store.samples.record_metadata(batch.metadata).await };
-    let gap = match batch.gap {
-        Some(gap) => store.samples.record_gap(gap).await,
-        None => Ok(()),
-    };
-    for error in [appended.map(drop), metadata, gap].into_iter().filter_map(Result::err) {
-        tracing::error!(target_name = %target, %error, "saving samples failed");
+    let many = others.len() + rounds.iter().map(|r| r.samples.len()).sum::<usize>();
+    if let Err(error) = store.samples.append_rounds(rounds, others).await {
+        own::unstored(many as u64);
+        let targets: Vec<&str> = told.iter().map(|b| b.target.as_str()).collect();
+        tracing::error!(target_name = %targets.join(", "), %error, "saving samples failed");
+    }
+    for Batch { target, metadata, gap, .. } in told {
+        let metadata = if metadata.is_empty() { Ok(()) } else { store.samples.record_metadata(metadata).await };
+        let gap = match gap {
+            Some(gap) => store.samples.record_gap(gap).await,
+            None => Ok(()),
+        };
+        for error in [metadata, gap].into_iter().filter_map(Result::err) {
+            tracing::error!(target_name = %target, %error, "saving what a poll told failed");
+        }
     }
 }
 

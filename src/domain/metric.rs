@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::clock::Timestamp;
 use super::query::QueryEngine;
 
+mod roster;
+
 pub use super::scan::{ColumnReader, Columns, Need, SeriesScan, unpacked};
 
 /// The label that holds a metric's name.
@@ -206,6 +208,8 @@ pub struct LabelledSample {
     pub labels: Labels,
     pub sample: Sample,
 }
+
+pub use roster::{Places, Roster, Round};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

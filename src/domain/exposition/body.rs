@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::line::{Line, Sampled};
+use super::line::{Line, Measured, Sampled};
 use super::template::{Follower, Template};
 use super::{Exposition, Format, Limits, Lint, ParseError, ParseErrorKind, ParsedSample};
-use crate::domain::metric::{Metadata, MetricKind};
+use crate::domain::metric::{Labels, Metadata, MetricKind};
 
 /// A family while its lines go by.
 #[derive(Default)]
@@ -38,15 +38,15 @@ pub(super) struct Parser<'a> {
     samples: Vec<ParsedSample>,
     problems: Vec<Lint>,
     strings: Strings<'a>,
-    follower: Option<Follower>,
+    follower: Option<Follower<'a>>,
 }
 
 pub(super) struct Parsed {
     pub exposition: Exposition,
     /// On which each family first appears.
     pub lines: Vec<usize>,
-    /// For the source's next body; empty unless this one followed another.
-    pub template: Template,
+    /// For the source's next body; none unless this one followed another.
+    pub template: Option<Template>,
 }
 
 /// Label names and values repeat on thousands of lines: each is stored once.
@@ -77,9 +77,9 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The body is the next one of the source that `template` is of.
-    pub(super) fn following(mut self, template: Template) -> Parser<'a> {
-        self.follower = Some(Follower::new(template));
+    /// The body is the next one of the source that `template` is of; series get the labels that `complete` gives.
+    pub(super) fn following(mut self, template: Template, complete: &'a dyn Fn(Labels) -> Labels) -> Parser<'a> {
+        self.follower = Some(Follower::new(template, complete));
         self
     }
 
@@ -105,6 +105,7 @@ impl<'a> Parser<'a> {
             }
             if strict && raw == "# EOF" {
                 ended = true;
+                self.pass(raw);
                 continue;
             }
             if strict && !has_newline {
@@ -113,11 +114,13 @@ impl<'a> Parser<'a> {
             if !strict {
                 line.skip_blanks();
                 if line.is_at_end() {
+                    self.pass(raw);
                     continue;
                 }
             }
             if line.peek() == Some(b'#') {
                 self.comment(&mut line)?;
+                self.pass(raw);
             } else {
                 self.sample(&mut line)?;
             }
@@ -128,8 +131,14 @@ impl<'a> Parser<'a> {
         }
         let lines = self.seen.iter().map(|seen| seen.line).collect();
         let (families, samples, problems) = (self.families, self.samples, self.problems);
-        let template = self.follower.map(Follower::template).unwrap_or_default();
+        let template = self.follower.map(|follower| follower.template(families.clone()));
         Ok(Parsed { exposition: Exposition { format: self.format, families, samples, problems }, lines, template })
+    }
+
+    fn pass(&mut self, raw: &str) {
+        if let Some(follower) = &mut self.follower {
+            follower.pass(raw);
+        }
     }
 
     fn comment(&mut self, line: &mut Line<'a>) -> Result<(), ParseError> {
@@ -187,7 +196,7 @@ impl<'a> Parser<'a> {
             return Err(line.limit(0, format!("more than {} samples", self.limits.samples)));
         }
         let mut odd_escape = false;
-        let Sampled { name, labels, value, timestamp_ms, exemplar } =
+        let Sampled { name, labels, measured: Measured { value, timestamp_ms, exemplar } } =
             line.sample(&mut self.strings, self.follower.as_mut(), &mut odd_escape)?;
         if odd_escape {
             self.note(line.number, "odd-escape", format!("{name}: only \\\\, \\\" and \\n may be escaped"));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::template::{Follower, Known};
+use super::template::{Follower, name_of};
 use super::{Exemplar, Format, Limits, ParseError, ParseErrorKind, Strings};
 use crate::domain::metric::{Labels, MetricKind, NAME};
 
@@ -18,6 +18,11 @@ pub(super) struct Line<'a> {
 pub(super) struct Sampled {
     pub(super) name: Arc<str>,
     pub(super) labels: Labels,
+    pub(super) measured: Measured,
+}
+
+/// What stands after the series.
+pub(super) struct Measured {
     pub(super) value: f64,
     pub(super) timestamp_ms: Option<i64>,
     pub(super) exemplar: Option<Exemplar>,
@@ -26,6 +31,11 @@ pub(super) struct Sampled {
 impl<'a> Line<'a> {
     pub(super) fn new(text: &'a str, number: usize, format: Format, limits: Limits) -> Line<'a> {
         Line { text, at: 0, number, format, limits }
+    }
+
+    /// With its first `bytes` read.
+    pub(super) fn after(self, bytes: usize) -> Line<'a> {
+        Line { at: bytes, ..self }
     }
 
     /// `at` is a byte offset; it may lie anywhere.
@@ -185,13 +195,22 @@ impl<'a> Line<'a> {
     pub(super) fn sample(
         &mut self,
         strings: &mut Strings<'a>,
-        known: Option<&mut Follower>,
+        known: Option<&mut Follower<'_>>,
         odd_escape: &mut bool,
     ) -> Result<Sampled, ParseError> {
         let (name, labels) = match known {
             Some(follower) => self.series_again(strings, follower, odd_escape)?,
             None => self.series(strings, odd_escape)?,
         };
+        Ok(Sampled { name, labels, measured: self.measured(strings, odd_escape)? })
+    }
+
+    /// From the blank before the value to the end of the line.
+    pub(super) fn measured(
+        &mut self,
+        strings: &mut Strings<'a>,
+        odd_escape: &mut bool,
+    ) -> Result<Measured, ParseError> {
         self.separator("the value")?;
         let value = self.number("a value")?;
         let (mut timestamp_ms, mut exemplar) = (None, None);
@@ -205,25 +224,24 @@ impl<'a> Line<'a> {
         }
         self.optional_blanks();
         self.expect_end()?;
-        Ok(Sampled { name, labels, value, timestamp_ms, exemplar })
+        Ok(Measured { value, timestamp_ms, exemplar })
     }
 
     fn series_again(
         &mut self,
         strings: &mut Strings<'a>,
-        follower: &mut Follower,
+        follower: &mut Follower<'_>,
         odd_escape: &mut bool,
     ) -> Result<(Arc<str>, Labels), ParseError> {
-        let start = self.at;
-        if let Some(known) = follower.find(&self.text[start..]) {
-            self.at += known.text.len();
-            *odd_escape = known.odd_escape;
-            return Ok((known.name.clone(), known.labels.clone()));
+        if let Some((labels, odd, bytes)) = follower.find(self.text)
+            && let Some(name) = name_of(&labels)
+        {
+            self.at = bytes;
+            *odd_escape = odd;
+            return Ok((name, labels));
         }
         let (name, labels) = self.series(strings, odd_escape)?;
-        let text = self.text[start..self.at].into();
-        follower.add(Known { text, name: name.clone(), labels: labels.clone(), odd_escape: *odd_escape });
-        Ok((name, labels))
+        Ok((name, follower.add(&self.text[..self.at], labels, *odd_escape)))
     }
 
     /// What stands before the value.
@@ -382,6 +400,9 @@ impl<'a> Line<'a> {
         if token.starts_with('{') {
             return Err(self.error(at, "native histograms are not supported"));
         }
+        if let Some(whole) = whole(token.as_bytes()) {
+            return Ok(whole);
+        }
         // Rust reads `+nan`; neither format has it.
         if matches!(token.as_bytes(), [b'+' | b'-', b'n' | b'N', ..]) {
             return Err(self.not_a_number(at, token, what));
@@ -416,6 +437,16 @@ fn shared<'a>(strings: &mut Strings<'a>, text: Cow<'a, str>) -> Arc<str> {
         Cow::Borrowed(text) => strings.share(text),
         Cow::Owned(text) => text.into(),
     }
+}
+
+/// Digits alone, so few that a double holds them: most values, and much faster than any number.
+fn whole(token: &[u8]) -> Option<f64> {
+    const DIGITS_MAX: usize = 15;
+    if token.is_empty() || token.len() > DIGITS_MAX {
+        return None;
+    }
+    let digit = |b: &u8| b.is_ascii_digit().then(|| u64::from(b - b'0'));
+    token.iter().try_fold(0, |n, b| Some(n * 10 + digit(b)?)).map(|n| n as f64)
 }
 
 /// `\\`, `\"` and `\n`; any other backslash stays, as Prometheus keeps it.

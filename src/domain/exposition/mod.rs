@@ -16,9 +16,10 @@ mod strict;
 mod template;
 
 use std::fmt;
+use std::sync::Arc;
 
 use self::body::{PROBLEMS_MAX, Parsed, Parser, Strings};
-use super::metric::{Labels, Metadata};
+use super::metric::{Labels, Metadata, Roster};
 
 pub use stream::Stream;
 pub use template::Template;
@@ -79,7 +80,7 @@ pub struct Exposition {
     /// Also families without HELP and TYPE, as [`MetricKind::Unknown`] with empty help.
     pub families: Vec<Metadata>,
     pub samples: Vec<ParsedSample>,
-    /// Legal, but wrong or unwise; sorted by line. [`parse_within`] finds only what costs nothing.
+    /// Legal, but wrong or unwise; sorted by line.
     pub problems: Vec<Lint>,
 }
 
@@ -133,7 +134,7 @@ pub struct ParseError {
 
 /// Parses with [`LIMITS`], refuses whatever OpenMetrics forbids, and looks for every problem.
 pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Exposition, ParseError> {
-    let Parsed { mut exposition, lines, .. } = read(content_type, body, &LIMITS, None)?;
+    let Parsed { mut exposition, lines, .. } = read(content_type, body, &LIMITS)?;
     if exposition.format == Format::OpenMetrics {
         strict::check(&exposition, &lines)?;
     }
@@ -141,25 +142,46 @@ pub fn parse(content_type: Option<&str>, body: &[u8]) -> Result<Exposition, Pars
     Ok(exposition)
 }
 
+/// What a scraper takes from a body.
+#[derive(Debug, Clone)]
+pub struct Readings {
+    /// The same one for bodies that name the same series in the same order. Its series may repeat.
+    pub roster: Arc<Roster>,
+    /// Of each series the value, and the time in milliseconds if the body says it.
+    pub values: Vec<(f64, Option<i64>)>,
+    /// As in [`Exposition::families`]; the same ones for bodies that say the same.
+    pub families: Arc<Vec<Metadata>>,
+}
+
 /// Parses within `limits`: what the scraper does every few seconds. Only a line's own grammar can fail it. `template` is of
-/// the source's last body, or empty, and then of this one; after an error it is empty.
+/// the source's last body, or empty, and then of this one; after an error it is empty. `complete` makes of a series' labels
+/// those it is known by; a template goes with one `complete`.
 pub fn parse_within(
     content_type: Option<&str>,
     body: &[u8],
     limits: &Limits,
     template: &mut Template,
-) -> Result<Exposition, ParseError> {
-    let parsed = read(content_type, body, limits, Some(std::mem::take(template)))?;
-    *template = parsed.template;
-    Ok(parsed.exposition)
+    complete: &dyn Fn(Labels) -> Labels,
+) -> Result<Readings, ParseError> {
+    let before = std::mem::take(template);
+    let (format, text) = text_of(content_type, body, limits)?;
+    let before = before.of(format);
+    if let Some(readings) = before.read(text, limits) {
+        *template = before;
+        return Ok(readings);
+    }
+    let Parsed { exposition, template: next, .. } =
+        Parser::new(format, *limits).following(before, complete).run(text)?;
+    *template = next.unwrap_or_default();
+    Ok(template.readings(exposition.samples.iter().map(|s| (s.value, s.timestamp_ms)).collect()))
 }
 
-fn read(
-    content_type: Option<&str>,
-    body: &[u8],
-    limits: &Limits,
-    template: Option<Template>,
-) -> Result<Parsed, ParseError> {
+fn read(content_type: Option<&str>, body: &[u8], limits: &Limits) -> Result<Parsed, ParseError> {
+    let (format, text) = text_of(content_type, body, limits)?;
+    Parser::new(format, *limits).run(text)
+}
+
+fn text_of<'b>(content_type: Option<&str>, body: &'b [u8], limits: &Limits) -> Result<(Format, &'b str), ParseError> {
     let format = match content_type {
         Some(given) => format_of(given)?,
         None => format_of_file(body),
@@ -169,11 +191,7 @@ fn read(
         return Err(ParseError { line: 1, column: 1, message, kind: ParseErrorKind::Limit });
     }
     let text = std::str::from_utf8(body).map_err(|e| not_utf8(body, e.valid_up_to()))?;
-    let parser = Parser::new(format, *limits);
-    match template {
-        Some(template) => parser.following(template.of(format)).run(text),
-        None => parser.run(text),
-    }
+    Ok((format, text))
 }
 
 fn format_of(content_type: &str) -> Result<Format, ParseError> {

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::line::{Line, Sampled};
+use super::line::{Line, Measured, Sampled};
 use super::{Format, LIMITS, ParseError, ParseErrorKind, Strings, not_utf8};
 use crate::domain::clock::Timestamp;
 use crate::domain::metric::{Labels, Metadata, MetricKind, Sample};
@@ -142,7 +142,8 @@ impl Stream {
         if line.peek() == Some(b'#') {
             return self.comment(&mut line);
         }
-        let Sampled { labels, value, timestamp_ms, .. } = line.sample(&mut Strings::default(), None, &mut false)?;
+        let Sampled { labels, measured: Measured { value, timestamp_ms, .. }, .. } =
+            line.sample(&mut Strings::default(), None, &mut false)?;
         let Some(t) = timestamp_ms else {
             return Err(line.error(text.len(), "a sample to import needs a timestamp, in seconds"));
         };
@@ -322,15 +323,15 @@ mod tests {
         #[test]
         fn reads_what_the_parser_reads(body in "([ab]\\{x=\"[yz \\\\]{0,2}\"\\} [0-9.eE+-]{1,5} [0-9.]{1,6}\n|b [0-9]{1,3} [0-9]\n){0,8}") {
             let body = format!("{body}# EOF\n");
-            let parsed = super::super::parse_within(Some("application/openmetrics-text"), body.as_bytes(), &LIMITS, &mut Default::default());
+            let parsed = super::super::parse_within(Some("application/openmetrics-text"), body.as_bytes(), &LIMITS, &mut Default::default(), &|labels| labels);
             let found = read(body.as_bytes(), 11);
             prop_assert_eq!(parsed.as_ref().err(), found.as_ref().err());
             if let (Ok(parsed), Ok(found)) = (parsed, found) {
                 let samples: usize = found.iter().map(|l| l.matches('@').count()).sum();
-                prop_assert_eq!(samples, parsed.samples.len());
-                for s in &parsed.samples {
-                    let shown = format!("{}@{}", s.value, s.timestamp_ms.unwrap());
-                    prop_assert!(found.iter().any(|l| l.starts_with(&s.labels.to_string()) && l.contains(&shown)));
+                prop_assert_eq!(samples, parsed.values.len());
+                for (labels, (value, time)) in parsed.roster.series().iter().zip(&parsed.values) {
+                    let shown = format!("{value}@{}", time.unwrap());
+                    prop_assert!(found.iter().any(|l| l.starts_with(&labels.to_string()) && l.contains(&shown)));
                 }
             }
         }

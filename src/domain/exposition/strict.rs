@@ -309,7 +309,7 @@ mod tests {
         }
         // The scraper is as patient as Prometheus.
         if expect.is_some() {
-            assert!(super::super::read(None, body.as_bytes(), &super::super::LIMITS, None).is_ok());
+            assert!(super::super::read(None, body.as_bytes(), &super::super::LIMITS).is_ok());
         }
     }
 

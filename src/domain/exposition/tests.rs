@@ -162,7 +162,9 @@ fn the_content_type_decides() {
 #[test]
 fn limits_end_a_body_that_is_too_much() {
     let small = Limits { body_bytes: 200, samples: 2, labels: 2, name_bytes: 8, value_bytes: 8, line_bytes: 40 };
-    let kind = |body: &str| parse_within(TEXT, body.as_bytes(), &small, &mut Template::default()).map_err(|e| e.kind);
+    let kind = |body: &str| {
+        parse_within(TEXT, body.as_bytes(), &small, &mut Template::default(), &|labels| labels).map_err(|e| e.kind)
+    };
     assert!(kind("a{x=\"12345678\",y=\"1\"} 1\nb 1\n").is_ok());
     for body in [
         "a 1\nb 1\nc 1\n",
@@ -232,27 +234,59 @@ proptest! {
     }
 }
 
+/// What is read of a body that follows others, in a form that can be compared.
+fn follow(kind: Option<&str>, body: &str, template: &mut Template) -> Result<String, ParseError> {
+    let complete = |labels: Labels| labels.with("job", "shop");
+    let read = parse_within(kind, body.as_bytes(), &LIMITS, template, &complete)?;
+    assert_eq!(read.roster.series().len(), read.values.len());
+    Ok(format!("{:?} {:?} {:?}", read.roster.series(), read.values, read.families))
+}
+
 #[test]
 fn a_body_that_follows_another_is_read_like_any() {
     let bodies = [
         "# TYPE a counter\na_total{x=\"1\"} 1\na_total{x=\"2\"} 2\nb 3\nc {y=\"1\"} 4\n",
+        "# TYPE a counter\na_total{x=\"1\"} 1.5\na_total{x=\"2\"}  NaN\nb 3 7\nc {y=\"1\"} 4",
         "# TYPE a counter\na_total{x=\"1\"} 5\na_total{x=\"2\"} 6\nb{y=\"1\"} 7\nb {y=\"2\"} 8\nb 9 1000\nc {y=\"1\"} 4\n",
         "a_total{x=\"2\"} 6\n",
         "d{z=\"\\x\"} 1\nb_more 2\nb 3\na_total{x=\"2\"}\t6\n",
         "d{z=\"\\x\"} 1\nb_more 2\nb 3\na_total{x=\"2\",} 6\n",
+        " b 1\n\n# note\nb 2\n  ",
+        " b 1\n\n# note\nb{} 2\n  ",
     ];
     let mut template = Template::default();
     for body in bodies {
-        let again = parse_within(TEXT, body.as_bytes(), &LIMITS, &mut template).unwrap();
-        let alone = parse_within(TEXT, body.as_bytes(), &LIMITS, &mut Template::default()).unwrap();
-        assert_eq!(again, alone);
+        for _ in 0..2 {
+            let again = follow(TEXT, body, &mut template).unwrap();
+            assert_eq!(again, follow(TEXT, body, &mut Template::default()).unwrap());
+        }
     }
     // What text allows, OpenMetrics may not.
-    let strict = Some("application/openmetrics-text");
     let body = "d{z=\"\\x\"} 1\nb_more 2\nb 3\na_total{x=\"2\",} 6\n# EOF\n";
-    assert!(parse_within(strict, body.as_bytes(), &LIMITS, &mut template).is_err());
+    assert!(follow(OM, body, &mut template).is_err());
     // After an error nothing is known.
-    assert!(parse_within(TEXT, bodies[0].as_bytes(), &LIMITS, &mut template).is_ok());
+    assert!(follow(TEXT, bodies[0], &mut template).is_ok());
+}
+
+#[test]
+fn a_cut_body_is_an_error_although_its_lines_are_known() {
+    let whole = "a 1\na 2 # {x=\"1\"} 3\n# EOF\n";
+    for cut in ["a 1\na 2", "a 1\na 2\n", "a 1\na 2\n# EO", "a 1\na \n# EOF\n", "a 1\na 2\n# EOF\na 3\n", ""] {
+        let mut template = Template::default();
+        follow(OM, whole, &mut template).unwrap();
+        follow(OM, whole, &mut template).unwrap();
+        assert!(follow(OM, cut, &mut template).is_err(), "{cut:?}");
+    }
+}
+
+#[test]
+fn what_stays_the_same_is_the_same() {
+    let mut template = Template::default();
+    let mut read = |body: &str| parse_within(TEXT, body.as_bytes(), &LIMITS, &mut template, &|labels| labels).unwrap();
+    let (first, second) = (read("# HELP a b\na 1\n"), read("# HELP a b\na 2\n"));
+    assert!(Arc::ptr_eq(&first.roster, &second.roster) && Arc::ptr_eq(&first.families, &second.families));
+    let third = read("# HELP a c\na 2\n");
+    assert!(Arc::ptr_eq(&first.roster, &third.roster) && third.families[0].help == "c");
 }
 
 proptest::proptest! {
@@ -262,8 +296,11 @@ proptest::proptest! {
     ) {
         let mut template = Template::default();
         for body in bodies {
-            let again = parse_within(TEXT, body.as_bytes(), &LIMITS, &mut template);
-            proptest::prop_assert_eq!(again, parse_within(TEXT, body.as_bytes(), &LIMITS, &mut Template::default()));
+            // The same lines with other values, too.
+            for body in [body.replace('3', "-.5e3"), body] {
+                let again = follow(TEXT, &body, &mut template);
+                proptest::prop_assert_eq!(again, follow(TEXT, &body, &mut Template::default()));
+            }
         }
     }
 }

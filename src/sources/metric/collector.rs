@@ -9,7 +9,7 @@ use super::memory::{Difference, Memory};
 use super::{Batch, Context, MetricSource, Scrape, SourceError};
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::gap::{Gap, GapReason};
-use crate::domain::metric::{LabelledSample, Labels, Metadata, NAME, Sample, stale_marker};
+use crate::domain::metric::{LabelledSample, Labels, Metadata, MetricKind, NAME, Roster, Round, Sample, stale_marker};
 use crate::sources::schedule;
 
 /// Samples from further ahead than this are dropped: a target's clock that runs wild must not poison the store.
@@ -26,12 +26,20 @@ pub struct Collector {
     pub source: Box<dyn MetricSource>,
     clock: SharedClock,
     offset: Duration,
-    /// Added to every series; sorted by name.
-    target_labels: Vec<(Arc<str>, Arc<str>)>,
-    honor_labels: bool,
+    labeller: Labeller,
+    /// `up` and what else is told of each poll.
+    report: Arc<Roster>,
     sample_limit: usize,
     memory: Memory,
-    last_metadata: Vec<Metadata>,
+    last_metadata: Arc<Vec<Metadata>>,
+}
+
+/// Gives series their target's labels.
+#[derive(Clone)]
+pub(super) struct Labeller {
+    /// Sorted by name.
+    target_labels: Vec<(Arc<str>, Arc<str>)>,
+    honor_labels: bool,
 }
 
 /// What a source says about one of its targets.
@@ -50,25 +58,33 @@ pub(super) struct Target<'a> {
     pub(super) sample_limit: usize,
 }
 
+impl Target<'_> {
+    pub(super) fn labeller(&self) -> Labeller {
+        let own = [("job", self.job), ("instance", &self.instance), ("service", &self.service)];
+        let given = self.labels.iter().map(|(n, v)| (n.as_str(), v.as_str()));
+        let target_labels = Labels::new(own.into_iter().chain(given)).pairs().to_vec();
+        Labeller { target_labels, honor_labels: self.honor_labels }
+    }
+}
+
 impl Collector {
     pub(super) fn new(target: Target<'_>, source: Box<dyn MetricSource>, ctx: &Context) -> Collector {
         let name = if target.only { target.job.to_string() } else { format!("{}/{}", target.job, target.instance) };
-        let own = [("job", target.job), ("instance", &target.instance), ("service", &target.service)];
-        let given = target.labels.iter().map(|(n, v)| (n.as_str(), v.as_str()));
-        let labels = Labels::new(own.into_iter().chain(given));
+        let labeller = target.labeller();
+        let report = REPORT.iter().map(|name| labeller.own(name)).collect();
         Collector {
             offset: schedule::offset(&name, ctx.instance_seed, target.interval),
             name,
-            target_labels: labels.pairs().to_vec(),
+            labeller,
+            report: Arc::new(Roster::new(report)),
             service: target.service,
             interval: target.interval,
             timeout: target.timeout,
             source,
             clock: ctx.clock.clone(),
-            honor_labels: target.honor_labels,
             sample_limit: target.sample_limit,
             memory: Memory::default(),
-            last_metadata: Vec::new(),
+            last_metadata: Arc::default(),
         }
     }
 
@@ -95,52 +111,59 @@ impl Collector {
 
     /// Stale markers for everything, when the target is removed.
     pub fn retire(&mut self, slot: Timestamp) -> Batch {
-        let mut samples: Vec<LabelledSample> = gone(self.memory.turn().vanished, slot).collect();
-        let report = self.report(slot, Duration::ZERO, Report::default());
-        samples.extend(report.into_iter().map(|s| LabelledSample { sample: stale(slot), ..s }));
+        let vanished = self.memory.turn(&Arc::default(), Vec::new()).vanished;
+        let samples = gone(vanished, slot).chain(gone(self.report.series().to_vec(), slot)).collect();
         Batch { target: self.name.clone(), samples, ..Batch::default() }
     }
 
     fn good(&mut self, slot: Timestamp, scrape: Scrape, took: Duration) -> Batch {
-        let scraped = scrape.samples.len();
-        let latest = self.clock.now().max(slot).plus(AHEAD_MAX);
-        let mut samples = Vec::with_capacity(scraped + 8);
-        let (mut ahead, mut twice) = (0, 0);
-        let mut memory = std::mem::take(&mut self.memory);
-        for LabelledSample { labels, sample } in scrape.samples {
-            if sample.t > latest {
-                ahead += 1;
-                continue;
-            }
-            // Samples with a time of their own get no stale markers: nobody knows when they end.
-            match memory.see(labels, sample.t == slot, |given| self.labelled(given)) {
-                Some(labels) => samples.push(LabelledSample { labels, sample }),
-                None => twice += 1,
-            }
+        let mut round = scrape.round.unwrap_or_default();
+        if !scrape.samples.is_empty() {
+            round = self.rounded(scrape.samples);
         }
+        let scraped = round.samples.len();
+        let latest = self.clock.now().max(slot).plus(AHEAD_MAX);
+        if round.samples.iter().any(|s| s.t > latest) {
+            let kept = round.listed().filter(|s| s.sample.t <= latest).collect();
+            round = self.memory.round(kept);
+        }
+        let ahead = scraped - round.samples.len();
+        // Samples with a time of their own get no stale markers: nobody knows when they end.
+        let timed = round.samples.iter().enumerate().filter(|(_, s)| s.t != slot).map(|(at, _)| at).collect();
+        let Difference { added, vanished } = self.memory.turn(&round.roster, timed);
+        let twice = self.memory.repeats().len();
         if ahead + twice > 0 {
             tracing::debug!(target_name = %self.name, ahead, twice, "samples dropped");
         }
-        let Difference { added, vanished } = memory.turn();
-        self.memory = memory;
+        let (mut rounds, mut samples) = (Vec::with_capacity(2), Vec::new());
+        if twice == 0 {
+            rounds.push(round);
+        } else {
+            let repeats = self.memory.repeats();
+            let all = round.listed().enumerate();
+            samples.extend(all.filter(|(at, _)| repeats.binary_search(at).is_err()).map(|(_, sample)| sample));
+        }
         samples.extend(gone(vanished, slot));
         let kept = scraped - ahead - twice;
-        samples.extend(self.report(slot, took, Report { up: true, scraped, kept, added, bytes: scrape.body_bytes }));
-        let metadata = if scrape.metadata == self.last_metadata { Vec::new() } else { scrape.metadata.clone() };
-        self.last_metadata = scrape.metadata;
-        Batch { target: self.name.clone(), samples, metadata, gap: None }
+        rounds.push(self.report(slot, took, Report { up: true, scraped, kept, added, bytes: scrape.body_bytes }));
+        Batch { target: self.name.clone(), rounds, samples, metadata: self.news(scrape.metadata), gap: None }
+    }
+
+    /// Metadata that say something, if they are not the last poll's.
+    fn news(&mut self, metadata: Arc<Vec<Metadata>>) -> Vec<Metadata> {
+        let last = std::mem::replace(&mut self.last_metadata, metadata);
+        let described = |f: &&Metadata| f.kind != MetricKind::Unknown || !f.help.is_empty();
+        let said = || self.last_metadata.iter().filter(described);
+        if Arc::ptr_eq(&last, &self.last_metadata) || said().eq(last.iter().filter(described)) {
+            return Vec::new();
+        }
+        said().cloned().collect()
     }
 
     fn bad(&mut self, slot: Timestamp, error: SourceError, took: Duration) -> Batch {
-        let mut memory = std::mem::take(&mut self.memory);
-        let mut samples = Vec::with_capacity(error.samples.len() + 8);
-        for LabelledSample { labels, sample } in error.samples {
-            let labels = memory.see(labels, true, |given| self.labelled(given));
-            samples.extend(labels.map(|labels| LabelledSample { labels, sample }));
-        }
-        samples.extend(gone(memory.turn().vanished, slot));
-        self.memory = memory;
-        samples.extend(self.report(slot, took, Report::default()));
+        let round = self.rounded(error.samples);
+        let vanished = self.memory.turn(&round.roster, Vec::new()).vanished;
+        let samples = gone(vanished, slot).collect();
         let gap = Gap {
             target: self.name.clone(),
             from: slot,
@@ -148,11 +171,47 @@ impl Collector {
             reason: error.reason,
             detail: error.detail,
         };
-        Batch { target: self.name.clone(), samples, metadata: Vec::new(), gap: Some(gap) }
+        let rounds = vec![round, self.report(slot, took, Report::default())];
+        Batch { target: self.name.clone(), rounds, samples, metadata: Vec::new(), gap: Some(gap) }
     }
 
+    /// With the target's labels.
+    fn rounded(&self, samples: Vec<LabelledSample>) -> Round {
+        let complete = |s: LabelledSample| LabelledSample { labels: self.labeller.complete(&s.labels), ..s };
+        self.memory.round(samples.into_iter().map(complete).collect())
+    }
+
+    fn report(&self, slot: Timestamp, took: Duration, report: Report) -> Round {
+        let values = [
+            f64::from(u8::from(report.up)),
+            took.as_secs_f64(),
+            report.scraped as f64,
+            report.kept as f64,
+            report.added as f64,
+            self.timeout.as_secs_f64(),
+            self.sample_limit as f64,
+            report.bytes as f64,
+        ];
+        let samples = values.into_iter().map(|v| Sample { t: slot, v }).collect();
+        Round { roster: self.report.clone(), samples }
+    }
+}
+
+/// What every poll tells of itself, in the order of [`Collector::report`].
+const REPORT: [&str; 8] = [
+    "up",
+    "scrape_duration_seconds",
+    "scrape_samples_scraped",
+    "scrape_samples_post_metric_relabeling",
+    "scrape_series_added",
+    "scrape_timeout_seconds",
+    "scrape_sample_limit",
+    "scrape_body_size_bytes",
+];
+
+impl Labeller {
     /// The series' labels with the target's. A conflict is renamed `exported_…`, or with `honor_labels` won by the series.
-    fn labelled(&self, scraped: &Labels) -> Labels {
+    pub(super) fn complete(&self, scraped: &Labels) -> Labels {
         let mut pairs: Vec<(Arc<str>, Arc<str>)> = Vec::with_capacity(scraped.len() + self.target_labels.len());
         let is_ours = |name: &str| self.target_labels.iter().any(|(n, _)| **n == *name);
         for (name, value) in scraped.pairs() {
@@ -171,25 +230,9 @@ impl Collector {
         Labels::new(pairs)
     }
 
-    fn report(&self, slot: Timestamp, took: Duration, report: Report) -> Vec<LabelledSample> {
-        let named = [
-            ("up", f64::from(u8::from(report.up))),
-            ("scrape_duration_seconds", took.as_secs_f64()),
-            ("scrape_samples_scraped", report.scraped as f64),
-            ("scrape_samples_post_metric_relabeling", report.kept as f64),
-            ("scrape_series_added", report.added as f64),
-            ("scrape_timeout_seconds", self.timeout.as_secs_f64()),
-            ("scrape_sample_limit", self.sample_limit as f64),
-            ("scrape_body_size_bytes", report.bytes as f64),
-        ];
-        named
-            .into_iter()
-            .map(|(name, v)| {
-                let name: (Arc<str>, Arc<str>) = (NAME.into(), name.into());
-                let labels = Labels::new(self.target_labels.iter().cloned().chain([name]));
-                LabelledSample { labels, sample: Sample { t: slot, v } }
-            })
-            .collect()
+    /// A series of the target itself.
+    fn own(&self, name: &str) -> Labels {
+        Labels::new(self.target_labels.iter().cloned().chain([(NAME.into(), name.into())]))
     }
 }
 
@@ -253,7 +296,7 @@ mod tests {
     }
 
     fn value(batch: &Batch, name: &str) -> Option<f64> {
-        batch.samples.iter().find(|s| s.labels.name() == name).map(|s| s.sample.v)
+        batch.clone().flattened().samples.iter().find(|s| s.labels.name() == name).map(|s| s.sample.v)
     }
 
     const SLOT: Timestamp = Timestamp::from_ms(1_800_000_000_000);
@@ -267,7 +310,7 @@ mod tests {
         let first = collector.collect(SLOT).await;
         assert_eq!((value(&first, "up"), value(&first, "scrape_series_added")), (Some(1.0), Some(2.0)));
         assert_eq!(
-            first.samples[0].labels.to_string(),
+            first.flattened().samples[0].labels.to_string(),
             "a{instance=\"shop:80\",job=\"app\",service=\"shop\",zone=\"a\"}"
         );
         let second = collector.collect(later).await;
@@ -288,13 +331,13 @@ mod tests {
             let labels = [("job", "theirs"), ("exported_job", "x"), ("zone", "b")];
             Ok(Scrape { samples: vec![sample("a", &labels, SLOT, 1.0)], ..Scrape::default() })
         };
-        let renamed = collector(false, vec![given()]).collect(SLOT).await.samples.remove(0).labels;
+        let renamed = collector(false, vec![given()]).collect(SLOT).await.flattened().samples.remove(0).labels;
         assert_eq!(renamed.get("exported_exported_job"), Some("theirs"));
         assert_eq!(
             (renamed.get("job"), renamed.get("zone"), renamed.get("exported_zone")),
             (Some("app"), Some("a"), Some("b"))
         );
-        let honoured = collector(true, vec![given()]).collect(SLOT).await.samples.remove(0).labels;
+        let honoured = collector(true, vec![given()]).collect(SLOT).await.flattened().samples.remove(0).labels;
         assert_eq!(
             (honoured.get("job"), honoured.get("zone"), honoured.get("instance")),
             (Some("theirs"), Some("b"), Some("shop:80"))
@@ -311,7 +354,8 @@ mod tests {
         let polls = vec![Ok(Scrape { samples, ..Scrape::default() }), scrape(&[], SLOT)];
         let mut collector = collector(false, polls);
         let batch = collector.collect(SLOT).await;
-        assert_eq!(batch.samples[0].sample.t.ms(), 1000);
+        let old = batch.samples.iter().find(|s| s.labels.name() == "old").unwrap();
+        assert_eq!(old.sample.t.ms(), 1000);
         assert_eq!((value(&batch, "ahead"), value(&batch, "scrape_samples_post_metric_relabeling")), (None, Some(2.0)));
         let next = collector.collect(SLOT).await;
         assert_eq!(value(&next, "old"), None, "no stale marker for a series with its own times");

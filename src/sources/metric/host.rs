@@ -437,7 +437,8 @@ mod tests {
         let mut collector = metric::build("host", &config, &test_context()).unwrap().remove(0);
         let batch: Batch = collector.collect(Timestamp::from_ms(0)).await;
         assert_eq!(batch.gap, None);
-        let total = batch.samples.iter().find(|s| s.labels.name() == "node_memory_MemTotal_bytes").unwrap();
+        let total =
+            batch.flattened().samples.into_iter().find(|s| s.labels.name() == "node_memory_MemTotal_bytes").unwrap();
         assert!(total.sample.v > 1e6 && total.labels.get("service") == Some("shop"));
     }
 }

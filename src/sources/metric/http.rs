@@ -5,6 +5,7 @@
 //! leaves room, and `probe_confirmed_failures` counts failed attempts in a row, across polls too. Rules ask for ≥ 2.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -249,7 +250,8 @@ impl Source {
         samples.push(sample("probe_confirmed_failures", &[], slot, failures.into()));
         Ok(Scrape {
             samples,
-            metadata: metadata(),
+            round: None,
+            metadata: Arc::new(metadata()),
             body_bytes: first.answer.map_or(0, |a| a.response.body.len() as u64),
         })
     }
@@ -377,10 +379,11 @@ mod tests {
         build(&format!("[from.http]\nurl = \"{url}\"\ninterval = \"2s\"\n{extra}")).unwrap().remove(0)
     }
     fn value(batch: &Batch, name: &str) -> Option<f64> {
-        batch.samples.iter().find(|s| s.labels.name() == name).map(|s| s.sample.v)
+        batch.clone().flattened().samples.iter().find(|s| s.labels.name() == name).map(|s| s.sample.v)
     }
     fn reason(batch: &Batch) -> Option<String> {
-        let found = batch.samples.iter().find(|s| s.labels.name() == "probe_failure" && !is_stale(s.sample.v));
+        let mut all = batch.clone().flattened().samples.into_iter();
+        let found = all.find(|s| s.labels.name() == "probe_failure" && !is_stale(s.sample.v));
         found.and_then(|s| s.labels.get("reason").map(String::from))
     }
     const SLOT: Timestamp = Timestamp::from_ms(1_800_000_000_000);
@@ -392,7 +395,13 @@ mod tests {
         assert_eq!((value(&batch, "probe_success"), value(&batch, "probe_http_status_code")), (Some(1.0), Some(200.0)));
         assert_eq!((value(&batch, "probe_confirmed_failures"), value(&batch, "up")), (Some(0.0), Some(1.0)));
         assert_eq!((value(&batch, "probe_failed_due_to_regex"), reason(&batch), &batch.gap), (Some(0.0), None, &None));
-        let phases = batch.samples.iter().filter(|s| s.labels.name() == "probe_http_duration_seconds").count();
+        let phases = batch
+            .clone()
+            .flattened()
+            .samples
+            .iter()
+            .filter(|s| s.labels.name() == "probe_http_duration_seconds")
+            .count();
         assert_eq!(phases, 5);
         assert_eq!(value(&batch, "probe_ssl_earliest_cert_expiry"), None);
     }

@@ -1,37 +1,18 @@
-//! Which series a target gave last, in its order: nearly every round gives the same ones again, and then nothing is looked
-//! up, nothing has vanished and nothing is new.
+//! Which series a target gave last, in its order: nearly every round gives the same ones again, and then nothing has
+//! vanished and nothing is new.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::sync::Arc;
 
-use crate::domain::metric::Labels;
+use crate::domain::metric::{LabelledSample, Labels, Roster, Round};
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    last: Vec<Seen>,
-    /// Samples of this round that were as in the last.
-    same: usize,
-    /// From the first that was not.
-    odd: Option<Odd>,
-}
-
-/// One sample of a round.
-#[derive(Debug, Clone)]
-struct Seen {
-    /// By the target.
-    given: Labels,
-    stored: Labels,
-    /// Its end will be marked.
-    alive: bool,
-    /// There was one with the same labels before it.
-    repeats: bool,
-}
-
-#[derive(Debug)]
-struct Odd {
-    now: Vec<Seen>,
-    /// Where `given` stood in the last round.
-    places: HashMap<Labels, usize>,
-    alive: HashSet<Labels>,
+    roster: Arc<Roster>,
+    /// Positions of series whose end nobody knows, ascending.
+    timed: Vec<usize>,
+    /// Positions of series that had come before, ascending.
+    repeats: Vec<usize>,
 }
 
 /// What a round has that the last one had not, and the other way round.
@@ -43,69 +24,65 @@ pub(super) struct Difference {
 }
 
 impl Memory {
-    /// The labels to store for a series, which `complete` works out if nobody knows them; `None` when a series that is
-    /// `alive` came twice.
-    pub(super) fn see(&mut self, given: Labels, alive: bool, complete: impl Fn(&Labels) -> Labels) -> Option<Labels> {
-        if self.odd.is_none() {
-            if let Some(seen) = self.last.get(self.same).filter(|seen| seen.alive == alive && seen.given == given) {
-                self.same += 1;
-                return (!seen.repeats).then(|| seen.stored.clone());
-            }
-            let now = self.last[..self.same].to_vec();
-            let alive = living(&now).cloned().collect();
-            let places = self.last.iter().enumerate().map(|(at, seen)| (seen.given.clone(), at)).collect();
-            self.odd = Some(Odd { now, places, alive });
-        }
-        let odd = self.odd.as_mut()?;
-        let known = odd.places.get(&given).map(|at| self.last[*at].stored.clone());
-        let stored = known.unwrap_or_else(|| complete(&given));
-        let repeats = alive && !odd.alive.insert(stored.clone());
-        odd.now.push(Seen { given, stored: stored.clone(), alive, repeats });
-        (!repeats).then_some(stored)
+    /// With the last round's roster if it has just these series, so that what a store noted in it stays.
+    pub(super) fn round(&self, samples: Vec<LabelledSample>) -> Round {
+        let (series, samples): (Vec<_>, Vec<_>) = samples.into_iter().map(|s| (s.labels, s.sample)).unzip();
+        let same = self.roster.series() == series;
+        let roster = if same { self.roster.clone() } else { Arc::new(Roster::new(series)) };
+        Round { roster, samples }
     }
 
-    /// Ends a round: what was seen is what the next one is compared with.
-    pub(super) fn turn(&mut self) -> Difference {
-        let same = std::mem::take(&mut self.same);
-        let now = match self.odd.take() {
-            None if same == self.last.len() => return Difference::default(),
-            None => self.last[..same].to_vec(),
-            Some(odd) => odd.now,
-        };
-        let last = std::mem::replace(&mut self.last, now);
-        let before: HashSet<&Labels> = living(&last).collect();
-        let after: HashSet<&Labels> = living(&self.last).collect();
+    /// Another round: what is seen is what the next one is compared with. `timed`, ascending: which samples have a time of
+    /// their own.
+    pub(super) fn turn(&mut self, roster: &Arc<Roster>, timed: Vec<usize>) -> Difference {
+        if Arc::ptr_eq(&self.roster, roster) && self.timed == timed {
+            return Difference::default();
+        }
+        let repeats = repeats(roster, &timed);
+        let last = std::mem::replace(self, Memory { roster: roster.clone(), timed, repeats });
+        let before: HashSet<&Labels> = last.living().collect();
+        let after: HashSet<&Labels> = self.living().collect();
         let mut vanished: Vec<Labels> = before.difference(&after).map(|labels| (*labels).clone()).collect();
         vanished.sort();
         Difference { added: after.difference(&before).count(), vanished }
     }
+
+    /// Positions in the last round of samples that are one too many.
+    pub(super) fn repeats(&self) -> &[usize] {
+        &self.repeats
+    }
+
+    fn living(&self) -> impl Iterator<Item = &Labels> {
+        let alive = |at: &usize| self.timed.binary_search(at).is_err() && self.repeats.binary_search(at).is_err();
+        self.roster.series().iter().enumerate().filter(move |(at, _)| alive(at)).map(|(_, labels)| labels)
+    }
 }
 
-fn living(round: &[Seen]) -> impl Iterator<Item = &Labels> {
-    round.iter().filter(|seen| seen.alive && !seen.repeats).map(|seen| &seen.stored)
+fn repeats(roster: &Roster, timed: &[usize]) -> Vec<usize> {
+    let mut alive = HashSet::with_capacity(roster.series().len());
+    let all = roster.series().iter().enumerate();
+    all.filter(|(at, labels)| timed.binary_search(at).is_err() && !alive.insert(*labels)).map(|(at, _)| at).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::metric::NAME;
+    use crate::domain::clock::Timestamp;
+    use crate::domain::metric::{NAME, Sample};
 
-    fn named(name: &str) -> Labels {
-        Labels::new([(NAME, name)])
+    fn named(name: char) -> LabelledSample {
+        let labels = Labels::new([(NAME, name.to_lowercase().to_string())]);
+        LabelledSample { labels, sample: Sample { t: Timestamp::from_ms(0), v: 0.0 } }
     }
 
     /// What was taken of a round, and how it differs.
     fn round(memory: &mut Memory, names: &str) -> (String, usize, String) {
-        let complete = |given: &Labels| given.with("job", "shop");
-        let seen = names.chars().map(|c| (named(&c.to_lowercase().to_string()), c.is_lowercase()));
-        let taken: String = seen.filter_map(|(given, alive)| memory.see(given, alive, complete)).map(name).collect();
-        let Difference { added, vanished } = memory.turn();
-        (taken, added, vanished.into_iter().map(name).collect())
-    }
-
-    fn name(labels: Labels) -> String {
-        assert_eq!(labels.get("job"), Some("shop"));
-        labels.name().to_string()
+        let roster = memory.round(names.chars().map(named).collect()).roster;
+        let timed = names.char_indices().filter(|(_, c)| c.is_uppercase()).map(|(at, _)| at).collect();
+        let Difference { added, vanished } = memory.turn(&roster, timed);
+        let kept = roster.series().iter().enumerate().filter(|(at, _)| !memory.repeats().contains(at));
+        let taken = kept.map(|(_, labels)| labels.name()).collect();
+        (taken, added, vanished.iter().map(Labels::name).collect())
     }
 
     #[test]
@@ -127,5 +104,14 @@ mod tests {
         assert_eq!(next("c"), is("c", 0, "a"));
         assert_eq!(next(""), is("", 0, "c"));
         assert_eq!(next(""), is("", 0, ""));
+    }
+
+    #[test]
+    fn the_same_series_are_the_same_roster() {
+        let mut memory = Memory::default();
+        let first = memory.round(vec![named('a')]).roster;
+        memory.turn(&first, Vec::new());
+        assert!(Arc::ptr_eq(&first, &memory.round(vec![named('a')]).roster));
+        assert!(!Arc::ptr_eq(&first, &memory.round(vec![named('b')]).roster));
     }
 }

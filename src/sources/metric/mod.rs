@@ -10,6 +10,7 @@ mod memory;
 pub mod prometheus;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -18,7 +19,7 @@ use url::Url;
 
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::gap::{Gap, GapReason};
-use crate::domain::metric::{LabelledSample, Labels, Metadata, NAME, Sample};
+use crate::domain::metric::{LabelledSample, Labels, Metadata, NAME, Round, Sample};
 use crate::domain::problem::Problem;
 use crate::domain::secret::{Secret, authorization};
 use crate::domain::units::Span;
@@ -63,7 +64,9 @@ impl From {
 pub struct Scrape {
     /// Without `job`/`instance`: the collector adds them. A sample whose time is not the slot's brought its own.
     pub samples: Vec<LabelledSample>,
-    pub metadata: Vec<Metadata>,
+    /// Instead of `samples`, with all their labels.
+    pub round: Option<Round>,
+    pub metadata: Arc<Vec<Metadata>>,
     pub body_bytes: u64,
 }
 
@@ -98,10 +101,22 @@ pub trait MetricSource: Send + Sync {
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
     pub target: String,
+    pub rounds: Vec<Round>,
+    /// In no round.
     pub samples: Vec<LabelledSample>,
     /// Only when it differs from the poll before.
     pub metadata: Vec<Metadata>,
     pub gap: Option<Gap>,
+}
+
+impl Batch {
+    /// With everything in `samples`.
+    pub fn flattened(mut self) -> Batch {
+        let of_rounds: Vec<LabelledSample> =
+            self.rounds.drain(..).flat_map(|r| r.listed().collect::<Vec<_>>()).collect();
+        self.samples.splice(..0, of_rounds);
+        self
+    }
 }
 
 /// What building a source may need.

@@ -10,15 +10,15 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::collector::Target;
+use super::collector::{Labeller, Target};
 use super::{
     BasicAuth, Collector, Context, Credentials, MetricSource, Scrape, SourceError, TIMEOUT_DEFAULT, check_labels,
     check_times, check_url, instance_of, service_of,
 };
 use crate::domain::clock::Timestamp;
-use crate::domain::exposition::{self, Exposition, LIMITS, ParseErrorKind, Template};
+use crate::domain::exposition::{self, LIMITS, ParseErrorKind, Readings, Template};
 use crate::domain::gap::GapReason;
-use crate::domain::metric::{LabelledSample, MetricKind, Sample};
+use crate::domain::metric::{Round, Sample};
 use crate::domain::problem::Problem;
 use crate::domain::secret::Secret;
 use crate::domain::units::Span;
@@ -36,6 +36,8 @@ const TARGETS_MAX: usize = 200;
 
 /// A body longer than this is parsed on a blocking thread, so that it delays no other task.
 const PARSE_INLINE_BYTES_MAX: usize = 64 << 10;
+/// Where the last body is known, this one most likely has the same lines, and is read several times as fast.
+const FOLLOW_INLINE_BYTES_MAX: usize = 256 << 10;
 
 /// `[metric.NAME.from.prometheus]`: scrape Prometheus text or OpenMetrics.
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
@@ -116,13 +118,6 @@ impl Checked {
             if url.path() == "/" {
                 url.set_path("/metrics");
             }
-            let source = Source {
-                client: ctx.client.clone(),
-                url,
-                timeout,
-                credentials: self.credentials.clone(),
-                template: Mutex::default(),
-            };
             let target = Target {
                 job,
                 only: config.targets.len() == 1,
@@ -133,6 +128,14 @@ impl Checked {
                 interval: config.interval.get(),
                 timeout,
                 sample_limit: LIMITS.samples,
+            };
+            let source = Source {
+                client: ctx.client.clone(),
+                url,
+                timeout,
+                credentials: self.credentials.clone(),
+                labeller: target.labeller(),
+                template: Mutex::default(),
             };
             Collector::new(target, Box::new(source), ctx)
         });
@@ -145,6 +148,7 @@ struct Source {
     url: Url,
     timeout: Duration,
     credentials: Credentials,
+    labeller: Labeller,
     /// Of the last body.
     template: Mutex<Template>,
 }
@@ -173,11 +177,14 @@ impl Source {
         let content_type = response.header("content-type").unwrap_or("text/plain").to_string();
         let body = response.body.clone();
         let mut template = std::mem::take(&mut *self.template.lock().unwrap_or_else(PoisonError::into_inner));
+        let (labeller, known) = (self.labeller.clone(), !template.is_empty());
         let parse = move || {
-            let parsed = exposition::parse_within(Some(&content_type), &body, &LIMITS, &mut template);
+            let complete = |labels| labeller.complete(&labels);
+            let parsed = exposition::parse_within(Some(&content_type), &body, &LIMITS, &mut template, &complete);
             (parsed, template)
         };
-        let (parsed, template) = if response.body.len() <= PARSE_INLINE_BYTES_MAX {
+        let inline_max = if known { FOLLOW_INLINE_BYTES_MAX } else { PARSE_INLINE_BYTES_MAX };
+        let (parsed, template) = if response.body.len() <= inline_max {
             parse()
         } else {
             tokio::task::spawn_blocking(parse)
@@ -193,18 +200,11 @@ impl Source {
     }
 }
 
-fn scrape_of(parsed: Exposition, slot: Timestamp, body_bytes: usize) -> Scrape {
-    let samples = parsed
-        .samples
-        .into_iter()
-        .map(|s| LabelledSample {
-            labels: s.labels,
-            sample: Sample { t: s.timestamp_ms.map_or(slot, Timestamp::from_ms), v: s.value },
-        })
-        .collect();
-    let described = |f: &crate::domain::metric::Metadata| f.kind != MetricKind::Unknown || !f.help.is_empty();
-    let metadata = parsed.families.into_iter().filter(described).collect();
-    Scrape { samples, metadata, body_bytes: body_bytes as u64 }
+fn scrape_of(parsed: Readings, slot: Timestamp, body_bytes: usize) -> Scrape {
+    let at = |time: Option<i64>| time.map_or(slot, Timestamp::from_ms);
+    let samples = parsed.values.into_iter().map(|(v, time)| Sample { t: at(time), v }).collect();
+    let round = Some(Round { roster: parsed.roster, samples });
+    Scrape { samples: Vec::new(), round, metadata: parsed.families, body_bytes: body_bytes as u64 }
 }
 
 #[cfg(test)]
@@ -239,7 +239,7 @@ mod tests {
         (gap.reason, gap.detail)
     }
     fn value(batch: &Batch, name: &str) -> Option<f64> {
-        batch.samples.iter().find(|s| s.labels.name() == name).map(|s| s.sample.v)
+        batch.clone().flattened().samples.iter().find(|s| s.labels.name() == name).map(|s| s.sample.v)
     }
 
     #[tokio::test]
@@ -258,7 +258,7 @@ mod tests {
         .await;
         let mut collector = one(&server.url(""), "labels = { zone = \"a\" }");
         let slot = Timestamp::from_ms(1_800_000_000_000);
-        let first = collector.collect(slot).await;
+        let first = collector.collect(slot).await.flattened();
         assert_eq!(first.gap, None);
         let a = &first.samples[0];
         let instance = server.address.to_string();

@@ -9,17 +9,18 @@ use sqlx::SqliteConnection;
 
 use super::batch::{self, BatchSample};
 use super::index::{BatchInfo, Index, SERIES_MAX};
+use super::series::{Entry, NOWHERE, Place};
 use super::{Appended, Samples};
 use crate::domain::clock::Timestamp;
-use crate::domain::metric::{LabelledSample, Labels, Sample};
+use crate::domain::metric::{LabelledSample, Labels, Round, Sample};
 use crate::store::StoreError;
 use crate::store::state::Result;
 use crate::store::writer::transaction;
 
 /// A sample further ahead of our clock than this is refused (watch.md 2.1): it would block its series until then.
 const AHEAD_MAX: Duration = Duration::from_secs(600);
-/// An append waits for a seal while the head has more samples than this (16 bytes each): a backfill brings millions a
-/// second, and upkeep comes once a minute.
+/// An append waits for a seal while the head has more samples than this: a backfill brings millions a second, and upkeep
+/// comes once a minute.
 const HEAD_SAMPLES_WAIT: u64 = 1_000_000;
 
 /// Series with their samples in ascending time. A series may come more than once.
@@ -29,27 +30,40 @@ impl Samples {
     /// Durable when it returns. Samples of one series must come in ascending time. The index keeps labels as they are:
     /// a source should share their texts.
     pub async fn append(&self, batch: Vec<LabelledSample>) -> Result<Appended> {
-        self.take(batch.into_iter().map(|s| (s.labels, One(s.sample))), Index::adopt).await
+        self.append_rounds(Vec::new(), batch).await
+    }
+
+    /// [`Samples::append`] for series that are known to come together, with `others` after them: all of it or nothing.
+    pub async fn append_rounds(&self, rounds: Vec<Round>, others: Vec<LabelledSample>) -> Result<Appended> {
+        let many = others.len() + rounds.iter().map(|r| r.samples.len()).sum::<usize>();
+        let take = move |planner: &mut Planner<'_>| {
+            rounds.iter().for_each(|round| planner.round(round));
+            others.iter().for_each(|s| planner.labelled(&s.labels, std::slice::from_ref(&s.sample)));
+        };
+        self.take(many, take, Index::adopt).await
     }
 
     /// [`Samples::append`] for many samples of each series, which are then looked up once.
     pub async fn append_series(&self, batch: SeriesBatch) -> Result<Appended> {
-        self.take(batch.into_iter(), |index, id, labels| index.insert(id, &labels)).await
+        let many = batch.len();
+        let take = move |planner: &mut Planner<'_>| {
+            batch.iter().for_each(|(labels, samples)| planner.labelled(labels, samples));
+        };
+        self.take(many, take, |index, id, labels| index.insert(id, &labels)).await
     }
 
-    async fn take<S>(
+    /// `many`: how many samples there are, about.
+    async fn take(
         &self,
-        batch: impl ExactSizeIterator<Item = (Labels, S)> + Send + 'static,
+        many: usize,
+        take: impl FnOnce(&mut Planner<'_>) + Send + 'static,
         insert: fn(&mut Index, u32, Labels),
-    ) -> Result<Appended>
-    where
-        S: AsRef<[Sample]> + Send,
-    {
-        if batch.len() == 0 {
+    ) -> Result<Appended> {
+        if many == 0 {
             return Ok(Appended::default());
         }
         let appended = match self.room() {
-            Ok(()) => self.append_now(batch, insert).await,
+            Ok(()) => self.append_now(many, take, insert).await,
             Err(error) => Err(error),
         };
         let why = appended.as_ref().err().map(ToString::to_string);
@@ -68,14 +82,12 @@ impl Samples {
         if self.inner.db.has_room() { Ok(()) } else { Err(StoreError::DiskFull) }
     }
 
-    async fn append_now<S>(
+    async fn append_now(
         &self,
-        batch: impl ExactSizeIterator<Item = (Labels, S)> + Send + 'static,
+        many: usize,
+        take: impl FnOnce(&mut Planner<'_>) + Send + 'static,
         insert: fn(&mut Index, u32, Labels),
-    ) -> Result<Appended>
-    where
-        S: AsRef<[Sample]> + Send,
-    {
+    ) -> Result<Appended> {
         self.make_room().await?;
         let (inner, published) = (self.inner.clone(), self.inner.clone());
         let (plan, _) = self
@@ -84,7 +96,7 @@ impl Samples {
             .work_then(
                 move |c| {
                     Box::pin(async move {
-                        let plan = Arc::new(plan(&inner.read(), batch, inner.clock.now()));
+                        let plan = Arc::new(plan(&inner.read(), many, take, inner.clock.now()));
                         let info = write_alone(c, plan.clone()).await?;
                         Ok((plan, info))
                     })
@@ -93,7 +105,7 @@ impl Samples {
                     let mut index = published.write();
                     plan.new.iter().for_each(|(labels, id)| insert(&mut index, *id, labels.clone()));
                     if let Some(info) = info {
-                        index.replay(*info, &plan.samples);
+                        index.replay(*info, &plan.samples, &plan.slots);
                         published.outgoing.appended(info.id);
                     }
                 },
@@ -115,69 +127,124 @@ impl Samples {
     }
 }
 
-/// A single sample as a slice.
-struct One(Sample);
-
-impl AsRef<[Sample]> for One {
-    fn as_ref(&self) -> &[Sample] {
-        std::slice::from_ref(&self.0)
-    }
-}
-
 /// What an append will write.
 pub(super) struct Plan {
     new: HashMap<Labels, u32>,
     samples: Vec<BatchSample>,
+    /// Where the series of each sample is.
+    slots: Vec<u32>,
     counts: Appended,
 }
 
 impl Plan {
     pub(super) fn of(new: impl IntoIterator<Item = (u32, Labels)>, samples: Vec<BatchSample>) -> Plan {
         let new = new.into_iter().map(|(id, labels)| (labels, id)).collect();
-        Plan { new, samples, counts: Appended::default() }
+        Plan { new, samples, slots: Vec::new(), counts: Appended::default() }
     }
 }
 
-fn plan<S: AsRef<[Sample]>>(index: &Index, batch: impl ExactSizeIterator<Item = (Labels, S)>, now: Timestamp) -> Plan {
-    let mut plan = Plan { new: HashMap::new(), samples: Vec::with_capacity(batch.len()), counts: Appended::default() };
-    // Newest sample, time and bits, of series that this batch already brought.
-    let mut last_of: HashMap<u32, (i64, Option<u64>)> = HashMap::with_capacity(batch.len());
-    let ahead_max = now.plus(AHEAD_MAX);
-    for (labels, samples) in batch {
-        let samples = samples.as_ref();
-        let known = index.find(&labels).or_else(|| plan.new.get(&labels).copied());
-        let room = index.live_series() + plan.new.len() < SERIES_MAX;
-        let Some(id) = known.or_else(|| room.then(|| index.next_id.max(1) + plan.new.len() as u32)) else {
-            plan.counts.series_limit += samples.len() as u64;
-            continue;
+fn plan(index: &Index, many: usize, take: impl FnOnce(&mut Planner<'_>), now: Timestamp) -> Plan {
+    let (samples, slots) = (Vec::with_capacity(many), Vec::with_capacity(many));
+    let mut planner = Planner {
+        index,
+        plan: Plan { new: HashMap::new(), samples, slots, counts: Appended::default() },
+        seen: vec![0; index.series.slots().div_ceil(64)],
+        newest: HashMap::new(),
+        noted: 0,
+        ahead_max: now.plus(AHEAD_MAX),
+    };
+    take(&mut planner);
+    planner.plan
+}
+
+/// Decides sample by sample.
+struct Planner<'i> {
+    index: &'i Index,
+    plan: Plan,
+    /// A bit for each slot: this append has brought something for its series.
+    seen: Vec<u64>,
+    /// Newest sample of series in this append, of the first `noted` that were taken: most series come once.
+    newest: HashMap<u32, (i64, u64)>,
+    noted: usize,
+    ahead_max: Timestamp,
+}
+
+impl Planner<'_> {
+    fn round(&mut self, round: &Round) {
+        let index = self.index;
+        let places = index.places(&round.roster);
+        let mut forgotten = false;
+        for ((labels, sample), place) in round.roster.series().iter().zip(&round.samples).zip(&*places) {
+            match index.series.at(*place) {
+                Some(entry) => self.known(*place, entry, std::slice::from_ref(sample)),
+                None => {
+                    forgotten |= *place != NOWHERE;
+                    self.labelled(labels, std::slice::from_ref(sample));
+                }
+            }
+        }
+        if forgotten {
+            index.forget_places(&round.roster);
+        }
+    }
+
+    fn labelled(&mut self, labels: &Labels, samples: &[Sample]) {
+        let index = self.index;
+        if let Some(place) = index.find(labels)
+            && let Some(entry) = index.series.at(place)
+        {
+            return self.known(place, entry, samples);
+        }
+        let known = self.plan.new.get(labels).copied();
+        let room = index.live_series() + self.plan.new.len() < SERIES_MAX;
+        let Some(id) = known.or_else(|| room.then(|| index.next_id.max(1) + self.plan.new.len() as u32)) else {
+            self.plan.counts.series_limit += samples.len() as u64;
+            return;
         };
-        let mut last = last_of.get(&id).copied().or_else(|| index.series.get(&id).and_then(|e| e.last()));
-        let before = plan.counts.accepted;
+        let last = known.and_then(|id| self.brought(id));
+        if self.samples((NOWHERE.0, id), last, samples) && known.is_none() {
+            self.plan.new.insert(labels.clone(), id);
+            self.plan.counts.new_series += 1;
+        }
+    }
+
+    fn known(&mut self, place: Place, entry: &Entry, samples: &[Sample]) {
+        let (word, bit) = (place.0 as usize / 64, 1 << (place.0 % 64));
+        let seen = self.seen.get_mut(word).is_some_and(|w| std::mem::replace(w, *w | bit) & bit != 0);
+        let last = if seen { self.brought(place.1) } else { None };
+        self.samples(place, last.or_else(|| entry.last()), samples);
+    }
+
+    /// The newest sample of a series that this append has taken.
+    fn brought(&mut self, id: u32) -> Option<(i64, Option<u64>)> {
+        self.newest.extend(self.plan.samples[self.noted..].iter().map(|&(id, t, v)| (id, (t, v))));
+        self.noted = self.plan.samples.len();
+        self.newest.get(&id).map(|&(t, v)| (t, Some(v)))
+    }
+
+    /// Was any taken?
+    fn samples(&mut self, place: Place, mut last: Option<(i64, Option<u64>)>, samples: &[Sample]) -> bool {
+        let plan = &mut self.plan;
+        let before = plan.samples.len();
         for sample in samples {
             let (t, v) = (sample.t.ms(), sample.v.to_bits());
             match last {
-                _ if sample.t > ahead_max => plan.counts.too_far_ahead += 1,
+                _ if sample.t > self.ahead_max => plan.counts.too_far_ahead += 1,
                 Some((last, _)) if t < last => plan.counts.out_of_order += 1,
                 // The value of a sealed sample is not in memory: a repeat of it is taken for the same.
                 Some((last, bits)) if t == last => {
                     plan.counts.duplicate += u64::from(bits.is_some_and(|bits| bits != v));
                 }
                 _ => {
-                    plan.samples.push((id, t, v));
-                    plan.counts.accepted += 1;
+                    plan.samples.push((place.1, t, v));
+                    plan.slots.push(place.0);
                     last = Some((t, Some(v)));
                 }
             }
         }
-        if plan.counts.accepted > before {
-            last_of.extend(last.map(|last| (id, last)));
-            if known.is_none() {
-                plan.new.insert(labels, id);
-                plan.counts.new_series += 1;
-            }
-        }
+        plan.counts.accepted += (plan.samples.len() - before) as u64;
+        plan.samples.len() > before
     }
-    plan
 }
 
 /// Known series take one statement, which needs no transaction around it: a scrape of a thousand samples should not wait

@@ -12,7 +12,7 @@ pub(super) type BatchSample = (u32, i64, u64);
 pub(super) type Point = (i64, u64);
 
 /// Whole numbers below it: exact in a double, and their differences have room for two more bits in 64.
-const WHOLE_MAX: u64 = 1 << 53;
+pub(super) const WHOLE_MAX: u64 = 1 << 53;
 
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]

@@ -2,41 +2,18 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::batch::{BatchSample, Point};
+use super::batch::BatchSample;
 use super::changes::Changes;
 use super::load::Item;
 use super::page::Directory;
 use super::rollup::Rollups;
-use crate::domain::metric::{Labels, MatchOp, Matcher};
+use super::series::{Entry, NOWHERE, Place, SeriesMap};
+use crate::domain::metric::{Labels, MatchOp, Matcher, Places, Roster};
 
 /// What the writer refuses above: more label sets than one machine's memory should answer for (watch.md 0.3).
 pub(super) const SERIES_MAX: usize = 200_000;
-
-/// Samples for which a series' head makes room at least.
-const HEAD_GROWS: usize = 8;
-
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) labels: Labels,
-    /// Samples up to here are in pages, or in rollups.
-    pub(super) sealed_to: Option<i64>,
-    /// Ascending, all after `sealed_to`.
-    pub(super) head: Vec<Point>,
-}
-
-impl Entry {
-    /// Time of the newest sample, and its bits when it is still in memory.
-    pub(super) fn last(&self) -> Option<(i64, Option<u64>)> {
-        self.head.last().map(|&(t, v)| (t, Some(v))).or(self.sealed_to.map(|t| (t, None)))
-    }
-    /// Head samples in `[start, end]`.
-    pub(super) fn between(&self, start: i64, end: i64) -> &[Point] {
-        let from = self.head.partition_point(|p| p.0 < start);
-        let to = self.head.partition_point(|p| p.0 <= end);
-        &self.head[from..to.max(from)]
-    }
-}
 
 /// A stored page: all but its body.
 #[derive(Debug, Clone)]
@@ -67,9 +44,12 @@ pub(super) struct BatchInfo {
     pub(super) count: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Index {
-    pub(super) series: BTreeMap<u32, Entry>,
+    /// Of no other index of this process: places noted by another mean nothing here.
+    mark: u64,
+    pub(super) series: SeriesMap,
+    /// In which slot they are.
     by_labels: HashMap<Labels, u32>,
     /// label -> value -> series, ascending.
     postings: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<u32>>>,
@@ -83,9 +63,46 @@ pub(super) struct Index {
     pub(super) changes: Changes,
 }
 
+impl Default for Index {
+    fn default() -> Index {
+        static MADE: AtomicU64 = AtomicU64::new(0);
+        Index {
+            mark: MADE.fetch_add(1, Ordering::Relaxed),
+            series: SeriesMap::default(),
+            by_labels: HashMap::default(),
+            postings: BTreeMap::default(),
+            strings: HashSet::default(),
+            next_id: 0,
+            batches: VecDeque::default(),
+            pages: BTreeMap::default(),
+            rollups: Rollups::default(),
+            head_samples: 0,
+            changes: Changes::default(),
+        }
+    }
+}
+
 impl Index {
-    pub(super) fn find(&self, labels: &Labels) -> Option<u32> {
-        self.by_labels.get(labels).copied()
+    pub(super) fn find(&self, labels: &Labels) -> Option<Place> {
+        self.series.place(*self.by_labels.get(labels)?)
+    }
+
+    /// Where each series of a roster is, as far as they are known.
+    pub(super) fn places(&self, roster: &Roster) -> Places {
+        if let Some(places) = roster.places(self.mark) {
+            return places;
+        }
+        let found = roster.series().iter().map(|labels| self.find(labels).unwrap_or(NOWHERE)).collect();
+        let places = Places::new(found);
+        if !places.contains(&NOWHERE) {
+            roster.note(self.mark, Some(places.clone()));
+        }
+        places
+    }
+
+    /// One of them is there no more, or by another number.
+    pub(super) fn forget_places(&self, roster: &Roster) {
+        roster.note(self.mark, None);
     }
 
     /// Names and values repeat in thousands of series: each text is kept once.
@@ -108,13 +125,13 @@ impl Index {
             let at = ids.partition_point(|&known| known < id);
             ids.insert(at, id);
         }
-        self.by_labels.insert(labels.clone(), id);
-        self.series.insert(id, Entry { labels, sealed_to: None, head: Vec::new() });
+        let slot = self.series.insert(id, labels.clone());
+        self.by_labels.insert(labels, slot);
         self.next_id = self.next_id.max(id + 1);
     }
 
     pub(super) fn remove(&mut self, id: u32) {
-        let Some(entry) = self.series.remove(&id) else { return };
+        let Some(entry) = self.series.remove(id) else { return };
         self.changes.note(i64::MIN);
         self.head_samples -= entry.head.len() as u64;
         self.by_labels.remove(&entry.labels);
@@ -138,7 +155,7 @@ impl Index {
             Item::Page(id, page) => self.add_page(id, page),
             Item::Rollup(part) => self.rollups.insert(part),
             Item::RolledTo(id, end) => self.sealed(id, end),
-            Item::Batch(info, samples) => self.replay(info, &samples),
+            Item::Batch(info, samples) => self.replay(info, &samples, &[]),
         }
     }
 
@@ -150,20 +167,25 @@ impl Index {
         self.pages.insert(id, page);
     }
 
-    /// Takes in a stored batch. Samples that a seal already moved to pages are skipped: a crash between the slices of a
-    /// seal leaves the batch behind.
-    pub(super) fn replay(&mut self, info: BatchInfo, samples: &[BatchSample]) {
+    /// Takes in a stored batch; `slots`: where the series of its samples are, as far as that is known. Samples that a seal
+    /// already moved to pages are skipped: a crash between the slices of a seal leaves the batch behind.
+    pub(super) fn replay(&mut self, info: BatchInfo, samples: &[BatchSample], slots: &[u32]) {
+        let mut at = 0;
         for run in samples.chunk_by(|a, b| a.0 == b.0) {
-            let Some(entry) = self.series.get_mut(&run[0].0) else { continue };
+            let id = run[0].0;
+            let place = slots.get(at).map(|slot| (*slot, id)).filter(|place| self.series.at(*place).is_some());
+            at += run.len();
+            let found = match place {
+                Some(place) => self.series.at_mut(place),
+                None => self.series.get_mut(&id),
+            };
+            let Some(entry) = found else { continue };
             let last = entry.last().map_or(i64::MIN, |(last, _)| last);
-            let before = entry.head.len();
-            if before + run.len() > entry.head.capacity() {
-                // Doubling would leave a third of a hundred thousand heads empty.
-                entry.head.reserve_exact(run.len().max(before / 4).max(HEAD_GROWS));
-            }
             // Ascending within a series, as an append took them.
-            entry.head.extend(run.iter().filter(|s| s.1 > last).map(|&(_, t, v)| (t, v)));
-            self.head_samples += (entry.head.len() - before) as u64;
+            for &(_, t, v) in run.iter().filter(|s| s.1 > last) {
+                entry.head.push((t, v));
+                self.head_samples += 1;
+            }
         }
         self.batches.push_back(info);
         if let Some(earliest) = samples.iter().map(|s| s.1).min() {
@@ -173,11 +195,8 @@ impl Index {
 
     fn sealed(&mut self, id: u32, sealed_to: i64) {
         if let Some(entry) = self.series.get_mut(&id) {
-            let gone = entry.head.partition_point(|p| p.0 <= sealed_to);
-            entry.head.drain(..gone);
-            entry.head.shrink_to_fit();
+            self.head_samples -= entry.head.drop_to(sealed_to) as u64;
             entry.sealed_to = entry.sealed_to.max(Some(sealed_to));
-            self.head_samples -= gone as u64;
         }
     }
 

@@ -13,6 +13,7 @@ mod compact;
 #[doc(hidden)]
 pub mod fuzzing;
 mod gaps;
+mod head;
 mod index;
 mod load;
 mod outgoing;
@@ -22,6 +23,7 @@ mod renew;
 mod retain;
 mod rollup;
 mod seal;
+mod series;
 mod splice;
 mod warm;
 
@@ -296,7 +298,7 @@ impl Samples {
         self.follow().await.map_err(storage)?;
         for look in 0..LOOKS {
             let sight = Sight::of(&self.inner.read(), matchers, range.0, range.1);
-            if sight.head_samples > limit {
+            if sight.head_samples.0 > limit {
                 return Err(ReadError::TooManySamples { limit });
             }
             let directories = sight.pages.iter().map(|p| (p.id, p.directory.clone())).collect();

@@ -11,6 +11,7 @@ use super::append::{self, Plan};
 use super::batch::BatchSample;
 use super::index::{BatchInfo, Index, Page};
 use super::seal::NewPage;
+use super::series::Entry;
 use super::{KIND, Samples, load, rollup};
 use crate::domain::clock::Timestamp;
 use crate::store::StoreError;
@@ -151,7 +152,8 @@ type Series = Vec<(u32, crate::domain::metric::Labels)>;
 /// What memory has of the file: series, the head as batches, and the highest number of a page.
 fn parts(index: &Index) -> (Series, Vec<Vec<BatchSample>>, i64) {
     let series = index.series.iter().map(|(id, e)| (*id, e.labels.clone())).collect();
-    let head = |(id, e): (&u32, &super::index::Entry)| e.head.iter().map(|&(t, v)| (*id, t, v)).collect::<Vec<_>>();
+    let all = |e: &Entry| e.between(i64::MIN, i64::MAX);
+    let head = |(id, e): (&u32, &Entry)| all(e).into_iter().map(|(t, v)| (*id, t, v)).collect::<Vec<_>>();
     let samples: Vec<BatchSample> = index.series.iter().flat_map(head).collect();
     let batches = samples.chunks(BATCH_SAMPLES).map(<[BatchSample]>::to_vec).collect();
     (series, batches, index.pages.keys().next_back().copied().unwrap_or(0))

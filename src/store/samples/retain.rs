@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::index::{Entry, Index, SERIES_MAX};
+use super::index::{Index, SERIES_MAX};
 use super::rollup::{self, DAY_MS, day_of};
 use super::seal::{SLICE_SERIES, bump_epoch};
+use super::series::Entry;
 use super::{Inner, Samples};
 use crate::domain::clock::Timestamp;
 use crate::store::state::Result;

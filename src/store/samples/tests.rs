@@ -89,7 +89,7 @@ async fn a_seal_that_died_between_its_slices_is_repeated_without_harm() {
     let labels = before[0].labels.clone();
     let points: Vec<Point> = before[0].samples.iter().take(300).map(|s| (s.t.ms(), s.v.to_bits())).collect();
     let series = store.samples.inner.read().find(&labels).unwrap();
-    let strand = page::Strand { series, labels, points };
+    let strand = page::Strand { series: series.1, labels, points };
     store.samples.add_pages(vec![seal::pack(0, seal::slot_of(T0), vec![strand])]).await.unwrap();
     drop(store);
     let store = bench.open(Role::Daemon).await;
