@@ -7,14 +7,19 @@ use crate::domain::clock::Timestamp;
 /// No wait after a failure is longer than this, so that a source that comes back is noticed soon.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// Offsets are multiples of this. Targets that are due at the same moment share a wake-up and a commit, and their series
+/// the times.
+const GRID: Duration = Duration::from_millis(250);
+
 /// A timestamp this close to its slot is the slot: regular timestamps compress to nearly nothing.
 const SNAP_MAX: Duration = Duration::from_millis(2);
 
 /// Where within `interval` the target's slots lie: stable for a name and a seed, spread over targets and instances, so
-/// that neither all targets nor all daemons poll in step.
+/// that neither all targets nor all daemons poll in step: those of one daemon on one [`GRID`], which the seed places.
 pub fn offset(name: &str, seed: u64, interval: Duration) -> Duration {
-    let hash = hash(name, seed);
-    Duration::from_millis(hash % interval_ms(interval))
+    let (interval, grid) = (interval_ms(interval), interval_ms(GRID));
+    let steps = (interval / grid).max(1);
+    Duration::from_millis(hash(name, seed) % steps * grid + hash("", seed) % grid.min(interval))
 }
 
 /// The first slot after `after`: an absolute multiple of `interval` plus `offset`.
@@ -73,7 +78,12 @@ mod tests {
     fn offsets_are_stable_and_spread() {
         assert_eq!(offset("app/a", 1, S15), offset("app/a", 1, S15));
         let all: std::collections::BTreeSet<_> = (0..100).map(|i| offset(&format!("t{i}"), 7, S15)).collect();
-        assert!(all.len() > 90 && all.iter().all(|o| *o < S15));
+        assert!(all.len() > 40 && all.iter().all(|o| *o < S15));
+        let first = all.first().unwrap();
+        assert!(*first < GRID && all.iter().all(|o| (*o - *first).as_millis() % GRID.as_millis() == 0));
+        let daemons: std::collections::BTreeSet<_> = (0..100).map(|seed| offset("app", seed, GRID)).collect();
+        assert!(daemons.len() > 50 && daemons.iter().all(|o| *o < GRID));
+        assert!(offset("app", 1, Duration::from_millis(1)) < Duration::from_millis(1));
     }
 
     #[test]
