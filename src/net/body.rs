@@ -71,6 +71,15 @@ impl Collector {
         Ok(Collector { decoder, wire_bytes: 0, limit, truncate })
     }
 
+    /// So much is announced: room that need not grow piece by piece. Promises of more than a little are not believed.
+    pub(super) fn expect(&mut self, bytes: Option<u64>) {
+        const BELIEVED_MAX: usize = 1 << 20;
+        if let Decoder::Identity(sink) = &mut self.decoder {
+            let bytes = bytes.and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+            sink.out.reserve_exact(bytes.min(self.limit).min(BELIEVED_MAX));
+        }
+    }
+
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<More, NetError> {
         self.wire_bytes += chunk.len();
         let written = match &mut self.decoder {

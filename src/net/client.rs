@@ -346,6 +346,7 @@ async fn finish(
     let headers = plain_headers(received.headers());
     let encoding = headers.iter().find(|(n, _)| n == "content-encoding").map(|(_, v)| v.as_str());
     let mut collector = Collector::new(encoding, request.body_bytes_limit, request.truncate)?;
+    collector.expect(received.content_length());
     while let Some(chunk) = received.chunk().await.map_err(|e| failure(&e, &request.url))? {
         if collector.push(&chunk)? == More::Enough {
             break;
