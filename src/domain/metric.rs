@@ -12,6 +12,7 @@ use super::clock::Timestamp;
 use super::query::QueryEngine;
 
 mod roster;
+mod text;
 
 pub use super::scan::{ColumnReader, Columns, Need, SeriesScan, unpacked};
 
@@ -33,7 +34,7 @@ pub fn is_stale(value: f64) -> bool {
 /// to look up.
 #[derive(Clone)]
 pub struct Labels {
-    pairs: Arc<[(Arc<str>, Arc<str>)]>,
+    pairs: Arc<[(Text, Text)]>,
     /// Of the pairs, different in each process.
     hash: u64,
 }
@@ -72,10 +73,10 @@ impl Default for Labels {
 
 impl Labels {
     /// Sorts, drops empty values (an empty label is an absent label), keeps the last of duplicate names.
-    pub fn new<N: Into<Arc<str>>, V: Into<Arc<str>>>(pairs: impl IntoIterator<Item = (N, V)>) -> Labels {
-        let mut all: Vec<(Arc<str>, Arc<str>)> = pairs.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+    pub fn new<N: Into<Text>, V: Into<Text>>(pairs: impl IntoIterator<Item = (N, V)>) -> Labels {
+        let mut all: Vec<(Text, Text)> = pairs.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
-        let mut kept: Vec<(Arc<str>, Arc<str>)> = Vec::with_capacity(all.len());
+        let mut kept: Vec<(Text, Text)> = Vec::with_capacity(all.len());
         for pair in all {
             match kept.last_mut() {
                 Some(last) if last.0 == pair.0 => *last = pair,
@@ -85,7 +86,7 @@ impl Labels {
         kept.retain(|(_, v)| !v.is_empty());
         Labels::sorted(kept)
     }
-    fn sorted(pairs: impl Into<Arc<[(Arc<str>, Arc<str>)]>>) -> Labels {
+    fn sorted(pairs: impl Into<Arc<[(Text, Text)]>>) -> Labels {
         static KEYS: OnceLock<RandomState> = OnceLock::new();
         let pairs = pairs.into();
         let hash = KEYS.get_or_init(RandomState::new).hash_one(&pairs);
@@ -104,7 +105,7 @@ impl Labels {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(n, v)| (&**n, &**v))
     }
-    pub fn pairs(&self) -> &[(Arc<str>, Arc<str>)] {
+    pub fn pairs(&self) -> &[(Text, Text)] {
         &self.pairs
     }
     pub fn len(&self) -> usize {
@@ -116,7 +117,7 @@ impl Labels {
     /// With `name` set to `value` (removed when `value` is empty).
     pub fn with(&self, name: &str, value: &str) -> Labels {
         let others = self.pairs.iter().filter(|(n, _)| &**n != name).cloned();
-        Labels::new(others.chain([(Arc::from(name), Arc::from(value))]))
+        Labels::new(others.chain([(Text::from(name), Text::from(value))]))
     }
     pub fn without(&self, names: &[&str]) -> Labels {
         Labels::sorted(self.pairs.iter().filter(|(n, _)| !names.contains(&&**n)).cloned().collect::<Vec<_>>())
@@ -140,7 +141,7 @@ impl Labels {
     }
 }
 
-impl<N: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(N, V)> for Labels {
+impl<N: Into<Text>, V: Into<Text>> FromIterator<(N, V)> for Labels {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Labels {
         Labels::new(pairs)
     }
@@ -210,6 +211,7 @@ pub struct LabelledSample {
 }
 
 pub use roster::{Places, Roster, Round};
+pub use text::Text;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

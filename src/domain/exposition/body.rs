@@ -2,12 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use super::line::{Line, Measured, Sampled};
 use super::template::{Follower, Template};
 use super::{Exposition, Format, Limits, Lint, ParseError, ParseErrorKind, ParsedSample};
-use crate::domain::metric::{Labels, Metadata, MetricKind};
+use crate::domain::metric::{Labels, Metadata, MetricKind, Text};
 
 /// A family while its lines go by.
 #[derive(Default)]
@@ -31,9 +30,9 @@ pub(super) struct Parser<'a> {
     /// Family by its declared name.
     declared: HashMap<Cow<'a, str>, usize>,
     /// Families that appeared on a sample's line before any metadata.
-    undeclared: HashMap<Arc<str>, usize>,
+    undeclared: HashMap<Text, usize>,
     /// Family by the name on a sample's line: spares the search through suffixes.
-    by_sample: HashMap<Arc<str>, usize>,
+    by_sample: HashMap<Text, usize>,
     current: usize,
     samples: Vec<ParsedSample>,
     problems: Vec<Lint>,
@@ -51,10 +50,10 @@ pub(super) struct Parsed {
 
 /// Label names and values repeat on thousands of lines: each is stored once.
 #[derive(Default)]
-pub(super) struct Strings<'a>(HashMap<&'a str, Arc<str>>);
+pub(super) struct Strings<'a>(HashMap<&'a str, Text>);
 
 impl<'a> Strings<'a> {
-    pub(super) fn share(&mut self, text: &'a str) -> Arc<str> {
+    pub(super) fn share(&mut self, text: &'a str) -> Text {
         self.0.entry(text).or_insert_with(|| text.into()).clone()
     }
 }
@@ -208,7 +207,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    fn family_of(&mut self, name: &Arc<str>) -> usize {
+    fn family_of(&mut self, name: &Text) -> usize {
         if let Some(index) = self.by_sample.get(name) {
             return *index;
         }

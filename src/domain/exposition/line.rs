@@ -1,11 +1,10 @@
 //! One line of an exposition: a cursor over its bytes, and the grammar of comments and samples.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use super::template::{Follower, name_of};
 use super::{Exemplar, Format, Limits, ParseError, ParseErrorKind, Strings};
-use crate::domain::metric::{Labels, MetricKind, NAME};
+use crate::domain::metric::{Labels, MetricKind, NAME, Text};
 
 pub(super) struct Line<'a> {
     text: &'a str,
@@ -16,7 +15,7 @@ pub(super) struct Line<'a> {
 }
 
 pub(super) struct Sampled {
-    pub(super) name: Arc<str>,
+    pub(super) name: Text,
     pub(super) labels: Labels,
     pub(super) measured: Measured,
 }
@@ -232,7 +231,7 @@ impl<'a> Line<'a> {
         strings: &mut Strings<'a>,
         follower: &mut Follower<'_>,
         odd_escape: &mut bool,
-    ) -> Result<(Arc<str>, Labels), ParseError> {
+    ) -> Result<(Text, Labels), ParseError> {
         if let Some((labels, odd, bytes)) = follower.find(self.text)
             && let Some(name) = name_of(&labels)
         {
@@ -245,7 +244,7 @@ impl<'a> Line<'a> {
     }
 
     /// What stands before the value.
-    fn series(&mut self, strings: &mut Strings<'a>, odd_escape: &mut bool) -> Result<(Arc<str>, Labels), ParseError> {
+    fn series(&mut self, strings: &mut Strings<'a>, odd_escape: &mut bool) -> Result<(Text, Labels), ParseError> {
         let start = self.at;
         let mut name = None;
         if self.peek() != Some(b'{') {
@@ -292,8 +291,8 @@ impl<'a> Line<'a> {
     /// After `{`, through `}`.
     fn labels(
         &mut self,
-        name: &mut Option<Arc<str>>,
-        pairs: &mut Vec<(Arc<str>, Arc<str>)>,
+        name: &mut Option<Text>,
+        pairs: &mut Vec<(Text, Text)>,
         strings: &mut Strings<'a>,
         odd_escape: &mut bool,
     ) -> Result<(), ParseError> {
@@ -432,7 +431,7 @@ impl<'a> Line<'a> {
     }
 }
 
-fn shared<'a>(strings: &mut Strings<'a>, text: Cow<'a, str>) -> Arc<str> {
+fn shared<'a>(strings: &mut Strings<'a>, text: Cow<'a, str>) -> Text {
     match text {
         Cow::Borrowed(text) => strings.share(text),
         Cow::Owned(text) => text.into(),

@@ -5,12 +5,11 @@
 //! order, as promtool takes them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use super::line::{Line, Measured, Sampled};
 use super::{Format, LIMITS, ParseError, ParseErrorKind, Strings, not_utf8};
 use crate::domain::clock::Timestamp;
-use crate::domain::metric::{Labels, Metadata, MetricKind, Sample};
+use crate::domain::metric::{Labels, Metadata, MetricKind, Sample, Text};
 
 /// Series of one file: more than the store takes.
 const SERIES_MAX: usize = 300_000;
@@ -32,7 +31,7 @@ pub struct Stream {
     labels: Vec<Labels>,
     /// The last line's series: often the next one's too.
     last: (Vec<u8>, usize),
-    texts: HashSet<Arc<str>>,
+    texts: HashSet<Text>,
     families: HashMap<String, Metadata>,
     found: Vec<(Labels, Vec<Sample>)>,
     /// Place of each series in `found`, or none.
@@ -186,7 +185,7 @@ impl Stream {
         if self.labels.len() >= SERIES_MAX {
             return Err(line.limit(0, format!("more than {SERIES_MAX} series")));
         }
-        let mut share = |text: &Arc<str>| match self.texts.get(text) {
+        let mut share = |text: &Text| match self.texts.get(text) {
             Some(known) => known.clone(),
             None => {
                 self.texts.insert(text.clone());

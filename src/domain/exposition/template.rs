@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::line::{Line, Measured};
 use super::{Format, Limits, Readings, Strings};
-use crate::domain::metric::{Labels, Metadata, NAME, Roster};
+use crate::domain::metric::{Labels, Metadata, NAME, Roster, Text};
 
 /// Samples' lines that may be gone before one counts as new.
 const LOOK_AHEAD: usize = 8;
@@ -166,7 +166,7 @@ impl<'c> Follower<'c> {
 }
 
 /// The metric's name among labels.
-pub(super) fn name_of(labels: &Labels) -> Option<Arc<str>> {
+pub(super) fn name_of(labels: &Labels) -> Option<Text> {
     labels.pairs().iter().find(|(name, _)| **name == *NAME).map(|(_, value)| value.clone())
 }
 

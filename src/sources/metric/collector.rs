@@ -9,7 +9,9 @@ use super::memory::{Difference, Memory};
 use super::{Batch, Context, MetricSource, Scrape, SourceError};
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::gap::{Gap, GapReason};
-use crate::domain::metric::{LabelledSample, Labels, Metadata, MetricKind, NAME, Roster, Round, Sample, stale_marker};
+use crate::domain::metric::{
+    LabelledSample, Labels, Metadata, MetricKind, NAME, Roster, Round, Sample, Text, stale_marker,
+};
 use crate::sources::schedule;
 
 /// Samples from further ahead than this are dropped: a target's clock that runs wild must not poison the store.
@@ -38,7 +40,7 @@ pub struct Collector {
 #[derive(Clone)]
 pub(super) struct Labeller {
     /// Sorted by name.
-    target_labels: Vec<(Arc<str>, Arc<str>)>,
+    target_labels: Vec<(Text, Text)>,
     honor_labels: bool,
 }
 
@@ -212,7 +214,7 @@ const REPORT: [&str; 8] = [
 impl Labeller {
     /// The series' labels with the target's. A conflict is renamed `exported_…`, or with `honor_labels` won by the series.
     pub(super) fn complete(&self, scraped: &Labels) -> Labels {
-        let mut pairs: Vec<(Arc<str>, Arc<str>)> = Vec::with_capacity(scraped.len() + self.target_labels.len());
+        let mut pairs: Vec<(Text, Text)> = Vec::with_capacity(scraped.len() + self.target_labels.len());
         let is_ours = |name: &str| self.target_labels.iter().any(|(n, _)| **n == *name);
         for (name, value) in scraped.pairs() {
             if self.honor_labels || !is_ours(name) {

@@ -5,13 +5,12 @@
 //! `domain/remote_write.rs` writes the same message.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use super::protobuf::{Malformed, Reader, Value};
 use super::{METADATA_MAX, ReceiveError, Received, SAMPLES_MAX, SERIES_MAX, unfit};
 use crate::domain::clock::Timestamp;
 use crate::domain::exposition::LIMITS;
-use crate::domain::metric::{Labels, Metadata, MetricKind, Sample};
+use crate::domain::metric::{Labels, Metadata, MetricKind, Sample, Text};
 use crate::domain::{remote_write, varint};
 
 /// Label sets of earlier requests by their bytes on the wire.
@@ -19,7 +18,7 @@ use crate::domain::{remote_write, varint};
 pub struct Cache {
     labels: HashMap<Box<[u8]>, Labels>,
     /// Names and values, each once.
-    texts: HashSet<Arc<str>>,
+    texts: HashSet<Text>,
     /// About what all of it takes.
     bytes: usize,
 }
@@ -28,11 +27,11 @@ pub struct Cache {
 const CACHE_BYTES_MAX: usize = 16 << 20;
 
 impl Cache {
-    fn share(&mut self, text: &str) -> Arc<str> {
+    fn share(&mut self, text: &str) -> Text {
         if let Some(known) = self.texts.get(text) {
             return known.clone();
         }
-        let text: Arc<str> = text.into();
+        let text: Text = text.into();
         self.bytes += text.len() + 64;
         self.texts.insert(text.clone());
         text

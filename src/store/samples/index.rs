@@ -10,7 +10,7 @@ use super::load::Item;
 use super::page::Directory;
 use super::rollup::Rollups;
 use super::series::{Entry, NOWHERE, Place, SeriesMap};
-use crate::domain::metric::{Labels, MatchOp, Matcher, Places, Roster};
+use crate::domain::metric::{Labels, MatchOp, Matcher, Places, Roster, Text};
 
 /// What the writer refuses above: more label sets than one machine's memory should answer for (watch.md 0.3).
 pub(super) const SERIES_MAX: usize = 200_000;
@@ -52,8 +52,8 @@ pub(super) struct Index {
     /// In which slot they are.
     by_labels: HashMap<Labels, u32>,
     /// label -> value -> series, ascending.
-    postings: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<u32>>>,
-    strings: HashSet<Arc<str>>,
+    postings: BTreeMap<Text, BTreeMap<Text, Vec<u32>>>,
+    strings: HashSet<Text>,
     pub(super) next_id: u32,
     pub(super) batches: VecDeque<BatchInfo>,
     /// By number, which grows with every page written.
@@ -107,7 +107,7 @@ impl Index {
 
     /// Names and values repeat in thousands of series: each text is kept once.
     pub(super) fn insert(&mut self, id: u32, labels: &Labels) {
-        let mut kept = |text: &Arc<str>| match self.strings.get(&**text) {
+        let mut kept = |text: &Text| match self.strings.get(&**text) {
             Some(known) => known.clone(),
             None => {
                 self.strings.insert(text.clone());

@@ -7,11 +7,10 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::batch::{Damaged, Point, take, unzigzag, zigzag};
 use super::column::{self, Column, Unpacked, VALUES_MAX};
-use crate::domain::metric::{Labels, NAME};
+use crate::domain::metric::{Labels, NAME, Text};
 use crate::domain::varint::put;
 
 /// Series that share their times, in the order of their columns.
@@ -277,13 +276,13 @@ impl<'l> Kin<'l> {
     }
 
     /// Labels that all series of a histogram have in common.
-    fn rest(&self) -> impl Iterator<Item = &'l (Arc<str>, Arc<str>)> {
+    fn rest(&self) -> impl Iterator<Item = &'l (Text, Text)> {
         self.labels.pairs().iter().filter(|(name, _)| !matches!(&**name, NAME | "le"))
     }
 
     fn cmp_rest(&self, other: &Kin<'_>) -> Ordering {
         // Texts of one index are kept once: most pairs that are equal are the same.
-        let same = |a: &Arc<str>, b: &Arc<str>| if Arc::ptr_eq(a, b) { Ordering::Equal } else { a.cmp(b) };
+        let same = |a: &Text, b: &Text| a.cmp(b);
         let (mut mine, mut theirs) = (self.rest(), other.rest());
         loop {
             match (mine.next(), theirs.next()) {

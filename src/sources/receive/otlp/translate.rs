@@ -2,7 +2,6 @@
 //! What does not fit is counted in data points with the reason.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use super::super::totals::Increase;
 use super::super::{METADATA_MAX, ReceiveError, Received, Refused, SAMPLES_MAX, SERIES_MAX, unfit};
@@ -11,7 +10,7 @@ use super::message::{Attributes, Data, HistogramPoint, Metric, Point, Request, T
 use super::names::{self, Kind};
 use crate::domain::clock::Timestamp;
 use crate::domain::exposition::LIMITS;
-use crate::domain::metric::{Labels, Metadata, MetricKind, NAME, Sample, stale_marker};
+use crate::domain::metric::{Labels, Metadata, MetricKind, NAME, Sample, Text, stale_marker};
 
 /// Resource attributes that are `job` and `instance`, and therefore not in `target_info`.
 const IDENTITY: [&str; 3] = ["service.namespace", "service.name", "service.instance.id"];
@@ -277,7 +276,7 @@ impl Points<'_> {
         point: &Point,
         value: f64,
     ) -> Result<(), ReceiveError> {
-        let text = |t: &str| Arc::<str>::from(t);
+        let text = |t: &str| Text::from(t);
         // What the kind of metric needs wins over an attribute of that name: the last of equals is kept.
         let own = base.iter().map(|(n, v)| (text(n), text(v)));
         let extra = extra.iter().map(|(n, v)| (text(n), text(v)));
