@@ -15,8 +15,8 @@ use crate::telemetry::own;
 /// Batches that may wait for the writer. When full, collectors wait half an interval and then skip their slot.
 const QUEUE_BATCHES: usize = 8192;
 
-/// Batches that are written at once, when so many wait.
-const TOGETHER_MAX: usize = 64;
+/// Batches that wait for the writer are written together until they have so many samples.
+const TOGETHER_SAMPLES_MAX: usize = 20_000;
 
 /// Polls at the same time over all targets, so that a thousand targets do not open a thousand sockets at once.
 const POLLS_AT_ONCE: usize = 32;
@@ -37,9 +37,15 @@ impl Ingest {
     pub fn new(store: Store, arrived: Arc<Notify>) -> (Ingest, impl Future<Output = ()>) {
         let (queue, mut batches) = mpsc::channel::<Batch>(QUEUE_BATCHES);
         let pump = async move {
-            let mut waiting = Vec::new();
-            while batches.recv_many(&mut waiting, TOGETHER_MAX).await > 0 {
-                save(&store, std::mem::take(&mut waiting)).await;
+            while let Some(first) = batches.recv().await {
+                let (mut many, mut waiting) = (first.sample_count(), vec![first]);
+                while many < TOGETHER_SAMPLES_MAX
+                    && let Ok(next) = batches.try_recv()
+                {
+                    many += next.sample_count();
+                    waiting.push(next);
+                }
+                save(&store, many, waiting).await;
                 arrived.notify_one();
             }
         };
@@ -54,14 +60,13 @@ impl Ingest {
 }
 
 /// A storage error is never evidence about the target: it is logged and counted, what was to be stored is dropped.
-async fn save(store: &Store, batches: Vec<Batch>) {
+async fn save(store: &Store, many: usize, batches: Vec<Batch>) {
     let (mut rounds, mut others, mut told) = (Vec::new(), Vec::new(), Vec::new());
     for mut batch in batches {
         rounds.append(&mut batch.rounds);
         others.append(&mut batch.samples);
         told.push(batch);
     }
-    let many = others.len() + rounds.iter().map(|r| r.samples.len()).sum::<usize>();
     if let Err(error) = store.samples.append_rounds(rounds, others).await {
         own::unstored(many as u64);
         let targets: Vec<&str> = told.iter().map(|b| b.target.as_str()).collect();

@@ -110,6 +110,9 @@ pub struct Batch {
 }
 
 impl Batch {
+    pub fn sample_count(&self) -> usize {
+        self.samples.len() + self.rounds.iter().map(|round| round.samples.len()).sum::<usize>()
+    }
     /// With everything in `samples`.
     pub fn flattened(mut self) -> Batch {
         let of_rounds: Vec<LabelledSample> =

@@ -23,6 +23,9 @@ const AHEAD_MAX: Duration = Duration::from_secs(600);
 /// comes once a minute.
 const HEAD_SAMPLES_WAIT: u64 = 1_000_000;
 
+/// Series written by one statement: the first scrapes bring thousands, and what they take is not given back.
+const SERIES_ROWS: usize = 256;
+
 /// Series with their samples in ascending time. A series may come more than once.
 pub type SeriesBatch = Vec<(Labels, Vec<Sample>)>;
 
@@ -260,10 +263,12 @@ async fn write_alone(connection: &mut SqliteConnection, plan: Arc<Plan>) -> Resu
 }
 
 pub(super) async fn write(connection: &mut SqliteConnection, plan: &Plan) -> Result<Option<BatchInfo>> {
-    if !plan.new.is_empty() {
-        // One statement for thousands of series; the labels' own JSON travels inside as text.
+    let mut new: Vec<(&Labels, &u32)> = plan.new.iter().collect();
+    new.sort_unstable_by_key(|(_, id)| **id);
+    for some in new.chunks(SERIES_ROWS) {
+        // One statement for hundreds of series; the labels' own JSON travels inside as text.
         let rows: Vec<(u32, String)> =
-            plan.new.iter().map(|(labels, id)| Ok((*id, serde_json::to_string(labels)?))).collect::<Result<_>>()?;
+            some.iter().map(|(labels, id)| Ok((**id, serde_json::to_string(labels)?))).collect::<Result<_>>()?;
         sqlx::query("INSERT INTO series (id, labels) SELECT value ->> 0, value ->> 1 FROM json_each(?1)")
             .bind(serde_json::to_string(&rows)?)
             .execute(&mut *connection)
@@ -271,15 +276,15 @@ pub(super) async fn write(connection: &mut SqliteConnection, plan: &Plan) -> Res
     }
     let Some(max_t) = plan.samples.iter().map(|s| s.1).max() else { return Ok(None) };
     let blob = batch::encode_batch(&plan.samples);
-    let ids: Vec<i64> =
-        sqlx::query_scalar("INSERT INTO head_batch (max_t, count, crc, blob) VALUES (?1, ?2, ?3, ?4) RETURNING id")
-            .bind(max_t)
-            .bind(plan.samples.len() as i64)
-            .bind(i64::from(crc32fast::hash(&blob)))
-            .bind(&blob)
-            // To the end of the statement: alone it commits there, and only there says whether that went well.
-            .fetch_all(connection)
-            .await?;
-    let id = ids.first().copied().ok_or_else(|| StoreError::Database("a batch was given no number".into()))?;
+    // To the end of the statement: alone it commits there, and only there says whether that went well.
+    let written = sqlx::query("INSERT INTO head_batch (max_t, count, crc, blob) VALUES (?1, ?2, ?3, ?4)")
+        .bind(max_t)
+        .bind(plan.samples.len() as i64)
+        .bind(i64::from(crc32fast::hash(&blob)))
+        .bind(&blob)
+        .execute(connection)
+        .await?;
+    // Unlike `RETURNING` it takes no second message from the thread that runs the statement.
+    let id = written.last_insert_rowid();
     Ok(Some(BatchInfo { id, max_t, count: plan.samples.len() as u64 }))
 }

@@ -60,7 +60,8 @@ const KIND: Kind = Kind {
     file: "samples.db",
     // A crash of the program loses nothing; a power cut may lose the last seconds, which makes history thinner and no more.
     synchronous: SqliteSynchronous::Normal,
-    cache: "-2048",
+    // Batches are written once and read at the next start: nothing to keep.
+    cache: "-512",
     migrations: &[
         include_str!("../../../migrations/samples/0001_series.sql"),
         include_str!("../../../migrations/samples/0002_head.sql"),
