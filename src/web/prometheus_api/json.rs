@@ -62,23 +62,20 @@ fn point(out: &mut String, sample: Sample) {
     out.push('[');
     time(out, sample.t);
     out.push_str(",\"");
-    // Most values are counts; those need no search for the shortest text.
-    let whole = sample.v as i64;
-    if whole as f64 == sample.v && whole != 0 && whole.unsigned_abs() < 1 << 53 {
-        _ = write!(out, "{whole}");
-    } else {
-        out.push_str(&number::api(sample.v));
-    }
+    number::push(out, sample.v);
     out.push_str("\"]");
 }
 
 /// Seconds with three decimals, or none when they are zero.
 fn time(out: &mut String, t: Timestamp) {
-    let (sign, ms) = if t.ms() < 0 { ("-", t.ms().unsigned_abs()) } else { ("", t.ms().unsigned_abs()) };
-    _ = match ms % 1000 {
-        0 => write!(out, "{sign}{}", ms / 1000),
-        fraction => write!(out, "{sign}{}.{fraction:03}", ms / 1000),
-    };
+    let ms = t.ms().unsigned_abs();
+    if t.ms() < 0 {
+        out.push('-');
+    }
+    out.push_str(itoa::Buffer::new().format(ms / 1000));
+    if !ms.is_multiple_of(1000) {
+        _ = write!(out, ".{:03}", ms % 1000);
+    }
 }
 
 pub(super) fn labels(out: &mut String, labels: &Labels) {
