@@ -179,7 +179,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         later(&not_built::CODE_EDGE_CASES),
         later(&not_built::CODE_N_PLUS_ONE),
         Box::new(code::leftover_debug::LeftoverDebug),
-        later(&not_built::CODE_SECRETS),
+        Box::new(code::secrets::Secrets),
         // delivery
         Box::new(delivery::pipeline::CiPipeline),
         later(&not_built::DELIVERY_ROLLBACK),
@@ -251,6 +251,7 @@ impl Config {
         let tables = [
             ("code", "coverage", self.code.coverage.validate()),
             ("code", "leftover_debug", self.code.leftover_debug.validate()),
+            ("code", "secrets", self.code.secrets.validate()),
             ("delivery", "naming", none(self.delivery.naming.validate().map(|_| ()))),
             ("security", "exposure", none(self.security.exposure.validate())),
             ("security", "headers", none(self.security.headers.validate())),

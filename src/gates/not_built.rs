@@ -89,23 +89,6 @@ pub static CODE_N_PLUS_ONE: About = About {
     fix: "load related rows in one query (include, preload, join, data loader)",
 };
 
-pub static CODE_SECRETS: About = About {
-    id: "code.secrets",
-    section: Section::Code,
-    class: Class::A,
-    line: "no secrets or tokens hardcoded",
-    min_tier: Tier::E1,
-    attestable: false,
-    stage: Stage::Static,
-    lock: Lock::Fs,
-    needs: &[],
-    timeout: STATIC,
-    skipped_for: &[],
-    reads: "tracked files at HEAD, the history, CI files, manifests and served bundles",
-    decides: "no high-confidence secret anywhere",
-    fix: "revoke the secret at its provider first, then move it to a vault or the environment",
-};
-
 pub static DELIVERY_ROLLBACK: About = About {
     id: "delivery.rollback",
     section: Section::Delivery,

@@ -2,6 +2,7 @@
 
 pub mod coverage;
 pub mod leftover_debug;
+pub mod secrets;
 
 pub mod bundler;
 pub mod coverage_facts;
@@ -22,4 +23,5 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     pub coverage: coverage::Config,
     pub leftover_debug: leftover_debug::Config,
+    pub secrets: secrets::Config,
 }

@@ -1,11 +1,13 @@
 //! Questions to git, asked of the `git` program with hooks, file-system monitors and pagers switched off, a time limit
 //! and a cap on its output. Blocking: gates ask inside `spawn_blocking`.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 #[derive(Debug, Clone)]
 pub struct Git {
@@ -18,8 +20,8 @@ pub enum GitError {
     Missing,
     #[error("git {command}: {message}")]
     Failed { command: String, message: String },
-    #[error("git {command} did not end within {} s", TIME_MAX.as_secs())]
-    TooSlow { command: String },
+    #[error("git {command} did not end within {seconds} s")]
+    TooSlow { command: String, seconds: u64 },
 }
 
 /// Output larger than this is cut: the file list of a very large repository is some 20 MiB.
@@ -40,10 +42,8 @@ impl Git {
         &self.root
     }
 
-    /// Runs git and returns its standard output (lossy UTF-8).
-    pub fn run(&self, args: &[&str]) -> Result<String, GitError> {
-        let command = args.first().copied().unwrap_or_default().to_string();
-        let mut child = Command::new("git")
+    fn spawn(&self, args: &[&str]) -> Result<Child, GitError> {
+        Command::new("git")
             .arg("--no-pager")
             .args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false"])
             .args(["-c", "protocol.allow=never", "-C"])
@@ -60,13 +60,64 @@ impl Git {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|_| GitError::Missing)?;
+            .map_err(|_| GitError::Missing)
+    }
+
+    /// Runs git and hands each line of its standard output, its end included, to `each`, until that breaks off. Lines
+    /// longer than [`LINE_BYTES_MAX`] come in pieces. An error when it does not end within `time`.
+    pub fn stream(
+        &self,
+        args: &[&str],
+        time: Duration,
+        mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), GitError> {
+        let command = args.first().copied().unwrap_or_default().to_string();
+        let mut child = self.spawn(args)?;
+        let err = drain(child.stderr.take(), 64 * 1024);
+        let Some(out) = child.stdout.take() else { return Err(GitError::Missing) };
+        let (child, ended) = (Arc::new(Mutex::new(child)), Arc::new(AtomicBool::new(false)));
+        // A reader cannot be told to stop waiting; a git that is gone lets it go.
+        let (watched, finished) = (child.clone(), ended.clone());
+        let until = Instant::now() + time;
+        let watch = std::thread::spawn(move || {
+            while !finished.load(Ordering::Relaxed) {
+                if Instant::now() >= until {
+                    let _ = watched.lock().unwrap_or_else(PoisonError::into_inner).kill();
+                    return true;
+                }
+                std::thread::park_timeout(Duration::from_millis(200));
+            }
+            false
+        });
+        let read = lines(std::io::BufReader::with_capacity(256 * 1024, out), &mut each);
+        ended.store(true, Ordering::Relaxed);
+        watch.thread().unpark();
+        let late = watch.join().unwrap_or(false);
+        let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(ControlFlow::Break(())) = read {
+            let _ = child.kill();
+        }
+        let failed = |message: String| GitError::Failed { command: command.clone(), message };
+        let status = child.wait().map_err(|e| failed(e.to_string()))?;
+        match read {
+            _ if late => Err(GitError::TooSlow { command, seconds: time.as_secs() }),
+            Ok(ControlFlow::Break(())) => Ok(()),
+            Err(error) => Err(failed(error.to_string())),
+            Ok(ControlFlow::Continue(())) if status.success() => Ok(()),
+            Ok(ControlFlow::Continue(())) => Err(failed(first_line(&err.recv_timeout(TIME_MAX).unwrap_or_default()))),
+        }
+    }
+
+    /// Runs git and returns its standard output (lossy UTF-8).
+    pub fn run(&self, args: &[&str]) -> Result<String, GitError> {
+        let command = args.first().copied().unwrap_or_default().to_string();
+        let mut child = self.spawn(args)?;
         let out = drain(child.stdout.take(), OUTPUT_BYTES_MAX);
         let err = drain(child.stderr.take(), 64 * 1024);
         let Ok(bytes) = out.recv_timeout(TIME_MAX) else {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(GitError::TooSlow { command });
+            return Err(GitError::TooSlow { command, seconds: TIME_MAX.as_secs() });
         };
         let cut = bytes.len() as u64 >= OUTPUT_BYTES_MAX;
         if cut {
@@ -75,10 +126,29 @@ impl Git {
         let status = child.wait().map_err(|e| GitError::Failed { command: command.clone(), message: e.to_string() })?;
         if !status.success() && !cut {
             let text = err.recv_timeout(TIME_MAX).unwrap_or_default();
-            let message = String::from_utf8_lossy(&text).lines().next().unwrap_or("failed").to_string();
-            return Err(GitError::Failed { command, message });
+            return Err(GitError::Failed { command, message: first_line(&text) });
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+fn first_line(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).lines().next().unwrap_or("failed").to_string()
+}
+
+/// A line longer than this is data; it comes in pieces.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+
+fn lines(mut from: impl BufRead, each: &mut impl FnMut(&[u8]) -> ControlFlow<()>) -> std::io::Result<ControlFlow<()>> {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if from.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
+            return Ok(ControlFlow::Continue(()));
+        }
+        if each(&line).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
     }
 }
 
@@ -168,6 +238,23 @@ mod tests {
         assert_eq!(git.run(&["log", "--format=%s"]).unwrap().trim(), "first");
         let error = git.run(&["rev-parse", "--verify", "nothing-here"]).unwrap_err();
         assert!(matches!(error, GitError::Failed { ref command, .. } if command == "rev-parse"), "{error}");
+        let mut subjects = Vec::new();
+        let (minute, log) = (Duration::from_secs(60), ["log", "--format=%s"]);
+        repo.commit("second");
+        git.stream(&log, minute, |line| {
+            subjects.push(String::from_utf8_lossy(line).into_owned());
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(subjects, ["second\n", "first\n"]);
+        assert_eq!(git.stream(&log, minute, |_| ControlFlow::Break(())), Ok(()));
+        assert!(git.stream(&["log", "nothing-here"], minute, |_| ControlFlow::Continue(())).is_err());
+        // It waits for our answer, which never comes.
+        let stuck = git.stream(&["cat-file", "--batch", "--buffer", "--batch-all-objects"], Duration::ZERO, |_| {
+            std::thread::park_timeout(Duration::from_millis(500));
+            ControlFlow::Continue(())
+        });
+        assert!(matches!(stuck, Ok(()) | Err(GitError::TooSlow { .. })), "{stuck:?}");
         assert!(Git::discover(tempfile::tempdir().unwrap().path()).is_none());
     }
 }

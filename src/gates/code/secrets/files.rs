@@ -1,0 +1,225 @@
+//! How each file is looked at, by its name and first bytes. Pure.
+
+use super::assignment::Form;
+use super::scan::{Kind, People, View};
+use crate::gates::code::role::Role;
+
+/// Pictures, sounds, fonts: their bytes are noise.
+const NOISE: &[&str] = &[
+    "png", "jpg", "jpeg", "gif", "webp", "avif", "ico", "bmp", "tif", "tiff", "psd", "mp3", "mp4", "m4a", "m4v", "mov",
+    "avi", "webm", "ogg", "ogv", "wav", "flac", "woff", "woff2", "ttf", "otf", "eot", "pdf", "wasm", "node", "so",
+    "dll", "dylib", "exe", "a", "o", "lib", "pyc", "class",
+];
+/// Hashes by the thousand, none of them secret.
+const LOCKS: &[&str] = &[
+    "package-lock.json",
+    "npm-shrinkwrap.json",
+    "yarn.lock",
+    "pnpm-lock.yaml",
+    "bun.lock",
+    "cargo.lock",
+    "go.sum",
+    "go.work.sum",
+    "composer.lock",
+    "gemfile.lock",
+    "poetry.lock",
+    "pipfile.lock",
+    "uv.lock",
+    "pdm.lock",
+    "flake.lock",
+    "mix.lock",
+    "pubspec.lock",
+    "podfile.lock",
+    "packages.lock.json",
+    "deno.lock",
+    "cartfile.resolved",
+    "package.resolved",
+    "gradle.lockfile",
+];
+/// Endings of files whose values need no quotes.
+const SETTINGS: &[&str] = &[
+    "env",
+    "ini",
+    "cfg",
+    "conf",
+    "config",
+    "properties",
+    "yaml",
+    "yml",
+    "toml",
+    "sh",
+    "bash",
+    "zsh",
+    "fish",
+    "bat",
+    "cmd",
+    "ps1",
+    "tfvars",
+    "service",
+    "reg",
+    "plist",
+    "cnf",
+    "txt",
+    "log",
+    "credentials",
+    "npmrc",
+    "s3cfg",
+    "boto",
+    "netrc",
+    "pgpass",
+    "sql",
+    "make",
+    "mk",
+    "envrc",
+    "dist",
+    "local",
+];
+/// Where programs keep what they log in with.
+const KEEPERS: &[&str] = &[
+    ".npmrc",
+    ".netrc",
+    "_netrc",
+    ".pgpass",
+    "pgpass.conf",
+    ".my.cnf",
+    ".s3cfg",
+    ".boto",
+    "credentials",
+    ".credentials",
+    ".dockercfg",
+    "sftp.json",
+    "sftp-config.json",
+    ".ftpconfig",
+    ".remote-sync.json",
+    "deployment-config.json",
+    "ftp-sync.json",
+    "webservers.xml",
+    "recentservers.xml",
+    "sitemanager.xml",
+    "filezilla.xml",
+    "robomongo.json",
+    "dbeaver-data-sources.xml",
+    "data-sources.xml",
+    "datasources.local.xml",
+    ".esmtprc",
+    ".msmtprc",
+    ".fetchmailrc",
+    "wp-config.php",
+    "database.yml",
+    "secrets.yml",
+    "logins.json",
+    ".tugboat",
+    ".hub",
+    "hub",
+    "ventrilo_srv.ini",
+    ".git-credentials",
+    "local.settings.json",
+    "terraform.tfvars",
+    "configuration.php",
+    "localsettings.php",
+    "config.php",
+];
+/// Endings of prose.
+const PROSE: &[&str] = &[
+    "md", "mdx", "rst", "adoc", "txt", "html", "htm", "ipynb", "tex", "po", "pot", "xlf", "xliff", "svg", "css",
+    "scss", "less",
+];
+
+/// `None`: there is nothing to look for.
+pub(super) fn view(path: &str, head: &[u8]) -> Option<View> {
+    let lower = path.to_ascii_lowercase();
+    let name = lower.rsplit('/').next().unwrap_or(&lower);
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    if NOISE.contains(&ending) {
+        return None;
+    }
+    let binary = head.iter().take(8_192).any(|b| *b == 0);
+    let minified = name.contains(".min.") || ending == "map" || is_packed(head);
+    let role = Role::of_path(path);
+    let names = !binary && !minified && !LOCKS.contains(&name) && !matches!(role, Role::Vendored | Role::Generated);
+    let sample = [
+        "test",
+        "spec",
+        "mock",
+        "fixture",
+        "example",
+        "sample",
+        "demo",
+        "snapshot",
+        "cassette",
+        "stub",
+        "template",
+        "i18n",
+        "locale",
+        "translation",
+        "playground",
+        "benchmark",
+    ]
+    .iter()
+    .any(|part| in_path(&lower, part));
+    let prose = PROSE.contains(&ending) || ["docs", "doc", "tutorial"].iter().any(|part| in_path(&lower, part));
+    let people = match role {
+        _ if prose => People::Readers,
+        Role::Test | Role::Script | Role::Story => People::Tests,
+        _ if sample => People::Tests,
+        _ => People::Users,
+    };
+    let keeper = KEEPERS.contains(&name) || name.starts_with(".env") && people == People::Users;
+    let form = match name {
+        ".netrc" | "_netrc" | "dockerfile" => Form::Words,
+        _ if name.ends_with(".dockerfile") || name.starts_with("dockerfile.") => Form::Words,
+        _ if SETTINGS.contains(&ending) || !name.trim_start_matches('.').contains('.') || name.starts_with(".env") => {
+            Form::Settings
+        }
+        _ => Form::Code,
+    };
+    let kind = match form {
+        _ if keeper => Kind::Keeper,
+        Form::Code if !["json", "xml", "jsonc", "tf", "hcl"].contains(&ending) => Kind::Code,
+        _ => Kind::Config,
+    };
+    Some(View { form, names, kind, people })
+}
+
+/// A folder or a part of the file's name.
+fn in_path(lower: &str, part: &str) -> bool {
+    lower
+        .split(['/', '.', '-', '_'])
+        .any(|word| word.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest == "s"))
+}
+
+/// Lines as nobody writes them.
+fn is_packed(head: &[u8]) -> bool {
+    let head = &head[..head.len().min(64 * 1024)];
+    head.len() > 5_000 && head.len() / (head.iter().filter(|b| **b == b'\n').count() + 1) > 500
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn by_name_and_content() {
+        let of = |path: &str, head: &[u8]| view(path, head).map(|v| (v.form, v.names, v.kind, v.people));
+        for (path, expect) in [
+            ("src/app.ts", (Form::Code, true, Kind::Code, People::Users)),
+            (".env.production", (Form::Settings, true, Kind::Keeper, People::Users)),
+            ("config/app.yml", (Form::Settings, true, Kind::Config, People::Users)),
+            ("config/app.json", (Form::Code, true, Kind::Config, People::Users)),
+            (".netrc", (Form::Words, true, Kind::Keeper, People::Users)),
+            ("deploy/Dockerfile", (Form::Words, true, Kind::Config, People::Users)),
+            ("tests/app.test.ts", (Form::Code, true, Kind::Code, People::Tests)),
+            ("docs/setup.md", (Form::Code, true, Kind::Code, People::Readers)),
+            (".env.example", (Form::Settings, true, Kind::Config, People::Tests)),
+            ("yarn.lock", (Form::Code, false, Kind::Code, People::Users)),
+            ("static/app.min.js", (Form::Code, false, Kind::Code, People::Users)),
+            ("credentials", (Form::Settings, true, Kind::Keeper, People::Users)),
+            ("src/contest.py", (Form::Code, true, Kind::Code, People::Users)),
+        ] {
+            assert_eq!(of(path, b"x"), Some(expect), "{path}");
+        }
+        assert_eq!(of("logo.png", b"x"), None);
+        assert_eq!(of("data.bin", b"a\0b"), Some((Form::Code, false, Kind::Code, People::Users)));
+        assert!(!view("app.js", &b"x=1;".repeat(3000)).unwrap().names);
+    }
+}

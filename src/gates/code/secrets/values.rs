@@ -1,0 +1,264 @@
+//! Is this value a secret, or does it stand for one? Placeholders, references, names, words; and how random it is. Pure.
+
+use super::checks::{entropy, hex_entropy};
+
+/// What people write where a secret goes.
+const PLACEHOLDERS: &[&str] = &[
+    "example",
+    "placeholder",
+    "changeme",
+    "change_me",
+    "change-me",
+    "replace",
+    "redacted",
+    "removed",
+    "dummy",
+    "sample",
+    "insert",
+    "todo",
+    "fixme",
+    "lorem",
+    "foobar",
+    "foo_bar",
+    "notreal",
+    "not-real",
+    "not_real",
+    "notasecret",
+    "fake",
+    "your-",
+    "your_",
+    "yourkey",
+    "yoursecret",
+    "yourtoken",
+    "yourpass",
+    "yourapi",
+    "my-secret",
+    "my_secret",
+    "mysecret",
+    "my-token",
+    "mytoken",
+    "my_token",
+    "mypass",
+    "my-pass",
+    "my_pass",
+    "supersecret",
+    "super-secret",
+    "super_secret",
+    "secret_key",
+    "secretkey",
+    "secret-key",
+    "api_key",
+    "apikey",
+    "api-key",
+    "access_token",
+    "accesstoken",
+    "xxxx",
+    "0000000",
+    "1234567",
+    "abcdef",
+    "qwerty",
+    "password1",
+    "passw0rd",
+    "p@ssw0rd",
+    "p@ssword",
+    "testtest",
+    "test_",
+    "test-",
+    "testing",
+    "-test",
+    "_test",
+    "mock",
+    "undefined",
+    "deadbeef",
+    "...",
+    "***",
+    "___",
+    "---",
+    "here>",
+    "some_",
+    "some-",
+    "default",
+];
+
+/// Stands for a secret, and is none.
+pub(super) fn is_placeholder(value: &str) -> bool {
+    let lower = value.to_ascii_lowercase();
+    PLACEHOLDERS.iter().any(|p| lower.contains(p)) || repeats(value) || is_ordered(&lower)
+}
+
+/// Five of the same in a row, or one short text again and again.
+fn repeats(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    let run = bytes.windows(5).any(|w| w.iter().all(|b| *b == w[0]) && w[0] != b'=');
+    let unit = |n: usize| bytes.len() >= 4 * n && bytes.chunks(n).all(|c| bytes.starts_with(c));
+    run || (1..=8).any(unit)
+}
+
+/// Mostly letters and digits in their order: an alphabet, not a token.
+fn is_ordered(lower: &str) -> bool {
+    let pairs = lower.as_bytes().windows(2);
+    let steps = pairs.filter(|w| w[1] == w[0].wrapping_add(1) || w[1].wrapping_add(1) == w[0]).count();
+    lower.len() >= 8 && steps * 2 > lower.len()
+}
+
+/// Filled in elsewhere: a variable, a template, a path, a URL, a call.
+pub(super) fn is_reference(value: &str) -> bool {
+    let first = value.as_bytes().first().copied().unwrap_or(b' ');
+    let opens = ["${", "{{", "$(", "%(", "#{", "<%", "{%", "((", "env(", "env.", "process.", "os.", "@@", "enc("];
+    let lower = value.to_ascii_lowercase();
+    b"$<{[(@&*/.%#".contains(&first)
+        || opens.iter().any(|open| lower.contains(open))
+        || lower.contains("://")
+        || [
+            "vault:",
+            "arn:",
+            "op://",
+            "ref+",
+            "secretref",
+            "file:",
+            "projects/",
+            "kms:",
+            "encrypted:",
+            "!vault",
+            "data:",
+            "urn:",
+        ]
+        .iter()
+        .any(|p| lower.starts_with(p))
+}
+
+/// Made of words, as names in programs are: `access-token-v2`, `passwordResetToken`, `shop.auth.token1`.
+pub(super) fn is_wordy(value: &str) -> bool {
+    let (mut pieces, mut letters) = (0, 0);
+    let mut rest = value;
+    while !rest.is_empty() {
+        let piece = piece(rest);
+        rest = rest[piece.len()..].trim_start_matches(|c: char| !c.is_alphanumeric());
+        if piece.is_empty() {
+            continue;
+        }
+        pieces += 1;
+        if piece.bytes().all(|b| b.is_ascii_alphabetic()) {
+            letters += if is_word(piece) { piece.len() } else { 0 };
+        }
+    }
+    let all = value.chars().filter(|c| c.is_alphanumeric()).count();
+    // A word or two and a number; random letters make short pieces that are no words.
+    pieces > 0 && letters * 10 >= all * 7
+}
+
+/// Up to the next change of case or kind: `Reset` of `ResetToken2`.
+fn piece(text: &str) -> &str {
+    let kind = |b: u8| (b.is_ascii_digit(), b.is_ascii_alphabetic());
+    let bytes = text.as_bytes();
+    let mut at = usize::from(!bytes.is_empty());
+    while at < bytes.len() {
+        let (before, now) = (bytes[at - 1], bytes[at]);
+        let turns = kind(before) != kind(now) || before.is_ascii_lowercase() && now.is_ascii_uppercase();
+        if turns || !now.is_ascii_alphanumeric() {
+            break;
+        }
+        at += 1;
+    }
+    // Only ASCII was stepped over, or one whole character.
+    while !text.is_char_boundary(at) {
+        at += 1;
+    }
+    let piece = &text[..at];
+    if piece.bytes().any(|b| b.is_ascii_alphanumeric()) { piece } else { "" }
+}
+
+/// Could be said: has vowels, and not too many consonants in a row.
+fn is_word(piece: &str) -> bool {
+    let lower = piece.to_ascii_lowercase();
+    let vowel = |b: u8| b"aeiouy".contains(&b);
+    let vowels = lower.bytes().filter(|b| vowel(*b)).count();
+    let longest = lower.as_bytes().split(|b| vowel(*b)).map(<[u8]>::len).max().unwrap_or(0);
+    let one_case =
+        piece.bytes().skip(1).all(|b| b.is_ascii_lowercase()) || piece.bytes().all(|b| b.is_ascii_uppercase());
+    piece.len() >= 3 && one_case && vowels * 5 >= piece.len() && longest <= 4
+}
+
+/// `8-4-4-4-12`.
+pub(super) fn is_uuid(value: &str) -> bool {
+    let parts: Vec<&str> = value.split('-').collect();
+    parts.iter().map(|p| p.len()).eq([8, 4, 4, 4, 12]) && parts.iter().all(|p| p.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+pub(super) fn is_hex(value: &str) -> bool {
+    value.len() >= 16 && value.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// As unpredictable as what a machine made: by the alphabet that it is written in.
+pub(super) fn is_random(value: &str) -> bool {
+    if value.len() < 16 {
+        return false;
+    }
+    if is_hex(value) {
+        return hex_entropy(value) >= 3.0 && value.bytes().any(|b| b.is_ascii_alphabetic());
+    }
+    let digits = value.bytes().filter(u8::is_ascii_digit).count();
+    let letters = value.bytes().filter(u8::is_ascii_alphabetic).count();
+    entropy(value) >= 3.5 && digits > 0 && letters > 0 && !is_wordy(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_for_a_secret() {
+        for value in [
+            "changeme",
+            "your-api-key",
+            "<token>",
+            "xxxxxxxxxxxx",
+            "abcdefgh12345678",
+            "AKIAIOSFODNN7EXAMPLE",
+            "abcabcabcabcabc",
+        ] {
+            assert!(is_placeholder(value) || is_reference(value), "{value}");
+        }
+        for value in [
+            "${TOKEN}",
+            "{{ token }}",
+            "$TOKEN",
+            "process.env.TOKEN",
+            "/run/secrets/db",
+            "https://x",
+            "op://a/b/c",
+            "%(pw)s",
+        ] {
+            assert!(is_reference(value), "{value}");
+        }
+        for value in ["hJ8s0aK2lQ9z", "Tr0ub4dor&3", "c7d2e9f01b3a4c5d6e7f8091a2b3c4d5"] {
+            assert!(!is_placeholder(value) && !is_reference(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn words_are_no_tokens() {
+        for value in [
+            "access-token-v2",
+            "passwordResetToken",
+            "shop.auth.token1",
+            "oauth2_authorization_code",
+            "RefreshTokenExpired",
+        ] {
+            assert!(is_wordy(value) && !is_random(value), "{value}");
+        }
+        for value in [
+            "hJ8s0aK2lQ9zT4mV",
+            "wJalrXUtnFEMI/K7MDENG/bPxRfiCYzzzzzKEY1",
+            "c7d2e9f01b3a4c5d6e7f8091a2b3c4d5",
+            "9Xk2mPq7-vR4tLw8",
+        ] {
+            assert!(is_random(value), "{value} {}", is_wordy(value));
+        }
+        for value in ["12345678901234567", "2026-11-23T10:00:00Z", "aaaaaaaaaaaaaaaaaaaa1", "ünïcödé-wörds-are-fine"]
+        {
+            assert!(!is_random(value), "{value}");
+        }
+        assert!(is_uuid("6f9619ff-8b86-d011-b42d-00c04fc964ff") && !is_uuid("6f9619ff-8b86-d011-b42d"));
+    }
+}
