@@ -25,6 +25,7 @@ pub mod scan;
 pub mod secret;
 pub mod service;
 pub mod stats;
+pub mod sum;
 pub mod units;
 pub mod varint;
 pub mod verdict;

@@ -5,6 +5,7 @@
 //! of the samples, so coverage is computed from either in the same way.
 
 use super::metric::{Columns, ReadError, is_stale};
+use super::sum::{Sum, higher, lower};
 
 /// How long a bucket is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,15 +71,10 @@ impl Field {
         match self {
             Field::Count | Field::Sum | Field::Increase => earlier + later,
             Field::Min => lower(earlier, later),
-            Field::Max => -lower(-earlier, -later),
+            Field::Max => higher(earlier, later),
             Field::Last => later,
         }
     }
-}
-
-/// The smaller of both; NaN only when both are.
-fn lower(best: f64, value: f64) -> f64 {
-    if best.is_nan() || value < best { value } else { best }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -110,19 +106,19 @@ impl Bucket {
 /// [`counted`] gives it.
 pub fn roll(samples: impl Iterator<Item = (i64, f64)>, resolution: Resolution, mut before: Option<f64>) -> Vec<Bucket> {
     let mut buckets: Vec<Bucket> = Vec::new();
-    // Of the open bucket: what the sum lost to rounding (Neumaier 1974), the counter before it, what resets took.
-    let (mut lost, mut reference, mut reset) = (0.0, before, 0.0);
+    // Of the open bucket: the sum, the counter before it, what resets took.
+    let (mut sum, mut reference, mut reset) = (Sum::default(), before, 0.0);
     for (t, v) in samples.filter(|(_, v)| !is_stale(*v)) {
         let end = resolution.end_of(t);
         if buckets.last().is_none_or(|b| b.end != end) {
-            settle(buckets.last_mut(), lost);
             let nothing = f64::NAN;
             buckets.push(Bucket { end, count: 0.0, sum: 0.0, min: nothing, max: nothing, last: v, increase: 0.0 });
-            (lost, reference, reset) = (0.0, before, 0.0);
+            (sum, reference, reset) = (Sum::default(), before, 0.0);
         }
         let Some(bucket) = buckets.last_mut() else { continue };
         bucket.count += 1.0;
-        lost = plus(&mut bucket.sum, v, lost);
+        sum.add(v);
+        bucket.sum = sum.value();
         bucket.min = Field::Min.combine(bucket.min, v);
         bucket.max = Field::Max.combine(bucket.max, v);
         bucket.last = v;
@@ -135,25 +131,7 @@ pub fn roll(samples: impl Iterator<Item = (i64, f64)>, resolution: Resolution, m
         bucket.increase = v - from + reset;
         before = Some(v);
     }
-    settle(buckets.last_mut(), lost);
     buckets
-}
-
-fn plus(sum: &mut f64, v: f64, lost: f64) -> f64 {
-    let next = *sum + v;
-    let more = match () {
-        () if next.is_infinite() => -lost,
-        () if sum.abs() >= v.abs() => (*sum - next) + v,
-        () => (v - next) + *sum,
-    };
-    *sum = next;
-    lost + more
-}
-
-fn settle(bucket: Option<&mut Bucket>, lost: f64) {
-    if let Some(bucket) = bucket {
-        bucket.sum += lost;
-    }
 }
 
 /// What a counter stands at after these values, for the [`roll`] of those that follow.

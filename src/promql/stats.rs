@@ -1,36 +1,6 @@
 //! Sums, means and quantiles as Prometheus 3 computes them: Kahan–Neumaier compensated, NaN and infinities as IEEE.
 
-/// A compensated sum (Neumaier 1974); `util/kahansum` of Prometheus.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Sum {
-    pub total: f64,
-    pub lost: f64,
-}
-
-impl Sum {
-    pub(super) fn add(&mut self, value: f64) {
-        let next = self.total + value;
-        if next.is_infinite() {
-            self.lost = 0.0;
-        } else if self.total.abs() >= value.abs() {
-            self.lost += (self.total - next) + value;
-        } else {
-            self.lost += (value - next) + self.total;
-        }
-        self.total = next;
-    }
-    pub(super) fn value(self) -> f64 {
-        self.total + self.lost
-    }
-    /// Becomes the smaller of both; NaN only when both are.
-    pub(super) fn lower(&mut self, value: f64) {
-        self.total = lower(self.total, value);
-    }
-    /// Becomes the larger of both; NaN only when both are.
-    pub(super) fn raise(&mut self, value: f64) {
-        self.total = higher(self.total, value);
-    }
-}
+pub(super) use crate::domain::sum::Sum;
 
 pub(super) fn sum(values: impl Iterator<Item = f64>) -> f64 {
     let mut sum = Sum::default();
@@ -77,16 +47,6 @@ pub(super) fn variance(values: impl Iterator<Item = f64>) -> f64 {
         squares.add(delta * (v - mean.value()));
     }
     squares.value() / count
-}
-
-/// NaN only when both are.
-fn lower(best: f64, value: f64) -> f64 {
-    if best > value || best.is_nan() { value } else { best }
-}
-
-/// NaN only when both are.
-fn higher(best: f64, value: f64) -> f64 {
-    if best < value || best.is_nan() { value } else { best }
 }
 
 /// Linear between neighbours; NaN sorts first; outside [0, 1] it is an infinity. Sorts `values`.
@@ -139,6 +99,7 @@ pub(super) fn regression(points: impl Iterator<Item = (f64, f64)>) -> (f64, f64)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::sum::{higher, lower};
 
     #[test]
     fn sums_are_compensated() {
