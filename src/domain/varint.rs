@@ -9,6 +9,16 @@ pub fn put(to: &mut Vec<u8>, mut number: u64) {
     to.push(number as u8);
 }
 
+/// Small numbers of either sign as small ones without (Protocol Buffers' ZigZag).
+pub fn zigzag(n: i64) -> u64 {
+    ((n << 1) ^ (n >> 63)) as u64
+}
+
+/// What [`zigzag`] was given.
+pub fn unzigzag(n: u64) -> i64 {
+    (n >> 1) as i64 ^ -((n & 1) as i64)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

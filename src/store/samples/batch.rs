@@ -4,7 +4,7 @@
 //! Values travel as bit patterns: a signalling NaN such as the stale marker must not meet arithmetic. Pure; the caller
 //! keeps a crc32 beside each blob.
 
-use crate::domain::varint::put;
+use crate::domain::varint::{put, unzigzag, zigzag};
 
 /// One sample of one series: (series, milliseconds, bits of the f64).
 pub(super) type BatchSample = (u32, i64, u64);
@@ -82,14 +82,6 @@ pub(super) fn take(bytes: &mut &[u8]) -> Result<u64, Damaged> {
         }
     }
     Err(Damaged("a number has no end"))
-}
-
-pub(super) fn zigzag(n: i64) -> u64 {
-    ((n << 1) ^ (n >> 63)) as u64
-}
-
-pub(super) fn unzigzag(n: u64) -> i64 {
-    (n >> 1) as i64 ^ -((n & 1) as i64)
 }
 
 #[cfg(test)]

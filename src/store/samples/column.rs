@@ -12,8 +12,8 @@ use pco::data_types::Number;
 use pco::standalone::{simple_compress, simple_decompress, simple_decompress_into};
 use pco::{ChunkConfig, DeltaSpec};
 
-use super::batch::{Damaged, take, unzigzag, zigzag};
-use crate::domain::varint::put;
+use super::batch::{Damaged, take};
+use crate::domain::varint::{put, unzigzag, zigzag};
 
 /// Level 4 costs a third of the default level's time for the same size on our kind of series.
 const PCO_LEVEL: usize = 4;

@@ -7,7 +7,8 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::batch::{Point, WHOLE_MAX, unzigzag, zigzag};
+use super::batch::{Point, WHOLE_MAX};
+use crate::domain::varint::{unzigzag, zigzag};
 
 /// Bytes of a block's samples: with its counts and what the allocator adds, nine times sixteen. Some forty samples: those
 /// before the wanted ones are unpacked in vain.

@@ -8,10 +8,10 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::batch::{Damaged, Point, take, unzigzag, zigzag};
+use super::batch::{Damaged, Point, take};
 use super::column::{self, Column, Unpacked, VALUES_MAX};
 use crate::domain::metric::{Labels, NAME, Text};
-use crate::domain::varint::put;
+use crate::domain::varint::{put, unzigzag, zigzag};
 
 /// Series that share their times, in the order of their columns.
 #[derive(Debug, Clone, PartialEq, Eq)]

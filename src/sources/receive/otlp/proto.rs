@@ -149,7 +149,7 @@ fn exponential_point(mut reader: Reader, budget: &mut Budget) -> Read<Exponentia
         match number {
             4 => out.count = value.number(&reader)?,
             5 => out.sum = Some(value.double(&reader)?),
-            6 => out.scale = zigzag(value.number(&reader)?),
+            6 => out.scale = sint32(value.number(&reader)?),
             7 => out.zeros = value.number(&reader)?,
             8 => out.positive = buckets(value.message(&reader)?, budget)?,
             9 => out.negative = buckets(value.message(&reader)?, budget)?,
@@ -164,7 +164,7 @@ fn buckets(mut reader: Reader, budget: &mut Budget) -> Read<Buckets> {
     let mut out = Buckets::default();
     while let Some((number, value)) = reader.field()? {
         match (number, value) {
-            (1, value) => out.offset = zigzag(value.number(&reader)?),
+            (1, value) => out.offset = sint32(value.number(&reader)?),
             (2, Value::Bytes(mut packed)) => {
                 while !packed.is_empty() {
                     budget.spend()?;
@@ -181,9 +181,8 @@ fn buckets(mut reader: Reader, budget: &mut Budget) -> Read<Buckets> {
     Ok(out)
 }
 
-/// A `sint32`.
-fn zigzag(number: u64) -> i32 {
-    ((number >> 1) as i64 ^ -((number & 1) as i64)) as i32
+fn sint32(number: u64) -> i32 {
+    varint::unzigzag(number) as i32
 }
 
 fn summary_point(mut reader: Reader, budget: &mut Budget) -> Read<SummaryPoint> {
