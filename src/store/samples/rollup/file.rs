@@ -48,21 +48,52 @@ pub(super) async fn write_part(connection: &mut SqliteConnection, new: &NewPart)
     .fetch_one(&mut *connection)
     .await?;
     for row in &new.rows {
-        sqlx::query(
-            "INSERT INTO rollup (part, resolution_ms, field, directory, directory_crc, crc, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )
-        .bind(id)
-        .bind(row.resolution.ms())
-        .bind(code(row.field) as i64)
-        .bind(&row.directory)
-        .bind(i64::from(crc32fast::hash(&row.directory)))
-        .bind(i64::from(crc32fast::hash(&row.body)))
-        .bind(&row.body)
-        .execute(&mut *connection)
-        .await?;
+        let key = (row.resolution.ms(), code(row.field) as i64);
+        let summed = |blob: &'_ [u8]| i64::from(crc32fast::hash(blob));
+        let (directory, body) = (&row.directory[..], &row.body[..]);
+        insert(connection, id, key, (directory, summed(directory)), (body, summed(body))).await?;
     }
     Ok(Part { id, day: new.day, first: new.first.clone(), last: new.last.clone(), bytes })
+}
+
+/// A row of a part: its resolution and field; directory and body each with their checksum.
+async fn insert(
+    connection: &mut SqliteConnection,
+    part: i64,
+    (resolution_ms, field): (i64, i64),
+    (directory, directory_crc): (&[u8], i64),
+    (body, crc): (&[u8], i64),
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO rollup (part, resolution_ms, field, directory, directory_crc, crc, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )
+    .bind(part)
+    .bind(resolution_ms)
+    .bind(field)
+    .bind(directory)
+    .bind(directory_crc)
+    .bind(crc)
+    .bind(body)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Of series: number, first and last sample that were rolled up, the counter's bits.
+type Remembered = (u32, i64, i64, Option<i64>);
+
+async fn remember(connection: &mut SqliteConnection, series: &[Remembered]) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO rolled_series (id, from_t, to_t, counter)
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1) WHERE true
+         ON CONFLICT (id) DO UPDATE SET from_t = min(from_t, excluded.from_t), to_t = max(to_t, excluded.to_t),
+                                        counter = coalesce(excluded.counter, counter)",
+    )
+    .bind(serde_json::to_string(series)?)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// From here on the parts count and the pages they were made of are gone: all or nothing.
@@ -77,17 +108,9 @@ pub(super) async fn publish(
         .bind(serde_json::to_string(&ids)?)
         .execute(&mut *connection)
         .await?;
-    let rows: Vec<_> =
+    let rows: Vec<Remembered> =
         seen.iter().map(|s| (s.series, s.first, s.last, s.counter.map(|c| c.to_bits() as i64))).collect();
-    sqlx::query(
-        "INSERT INTO rolled_series (id, from_t, to_t, counter)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1) WHERE true
-         ON CONFLICT (id) DO UPDATE SET from_t = min(from_t, excluded.from_t), to_t = max(to_t, excluded.to_t),
-                                        counter = coalesce(excluded.counter, counter)",
-    )
-    .bind(serde_json::to_string(&rows)?)
-    .execute(&mut *connection)
-    .await?;
+    remember(&mut *connection, &rows).await?;
     let gone = sqlx::query("DELETE FROM page WHERE id IN (SELECT value FROM json_each(?1))")
         .bind(serde_json::to_string(pages)?)
         .execute(connection)
@@ -163,8 +186,8 @@ pub(in crate::store::samples) async fn carry_over(
     parts: &Rollups,
 ) -> Result<Vec<Part>> {
     let rows = sqlx::query_as("SELECT id, from_t, to_t, counter FROM rolled_series").fetch_all(&mut *old).await;
-    let seen: Vec<(u32, i64, i64, Option<i64>)> = rows.unwrap_or_default();
-    new.write(move |c| Box::pin(async move { restore_seen(c, &seen).await })).await?;
+    let seen: Vec<Remembered> = rows.unwrap_or_default();
+    new.write(move |c| Box::pin(async move { remember(c, &seen).await })).await?;
     let mut kept = Vec::new();
     for part in parts.all() {
         let Ok(rows) = whole(old, part.id).await else { continue };
@@ -200,31 +223,8 @@ async fn restore(connection: &mut SqliteConnection, part: &Part, rows: &Carried)
         .execute(&mut *connection)
         .await?;
     for (resolution, field, directory, directory_crc, crc, body) in rows {
-        sqlx::query(
-            "INSERT INTO rollup (part, resolution_ms, field, directory, directory_crc, crc, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )
-        .bind(part.id)
-        .bind(resolution)
-        .bind(field)
-        .bind(directory)
-        .bind(directory_crc)
-        .bind(crc)
-        .bind(body)
-        .execute(&mut *connection)
-        .await?;
+        insert(connection, part.id, (*resolution, *field), (directory, *directory_crc), (body, *crc)).await?;
     }
-    Ok(())
-}
-
-async fn restore_seen(connection: &mut SqliteConnection, seen: &[(u32, i64, i64, Option<i64>)]) -> Result<()> {
-    sqlx::query(
-        "INSERT OR REPLACE INTO rolled_series (id, from_t, to_t, counter)
-         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?1)",
-    )
-    .bind(serde_json::to_string(seen)?)
-    .execute(connection)
-    .await?;
     Ok(())
 }
 
