@@ -8,6 +8,7 @@ use super::output::{self, FormatArg, Out, Tone};
 use super::{Exit, Failure, Global};
 use crate::config::explain::{self, Diagnostic, Located};
 use crate::config::{self, Invalid, Loaded, Secrets};
+use crate::domain::units::count;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -127,10 +128,6 @@ fn check(global: &Global, format: FormatArg) -> anyhow::Result<Exit> {
     }
     out.flush()?;
     Ok(exit)
-}
-
-fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn sum(invalid: &Invalid) -> String {

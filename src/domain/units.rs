@@ -178,6 +178,11 @@ pub fn group_thousands(text: &str) -> String {
     out
 }
 
+/// `1 file`, `3 files`.
+pub fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 /// `0.1234` → `12.34 %`.
 pub fn percent(ratio: f64) -> String {
     format!("{} %", number(ratio * 100.0))

@@ -10,6 +10,7 @@ pub mod facts;
 pub mod import;
 pub mod judge;
 pub mod not_built;
+pub mod patterns;
 mod run;
 pub mod runner;
 pub mod suppression;

@@ -16,6 +16,7 @@ use crate::domain::problem::Problem;
 use crate::domain::units::{Span, group_thousands};
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::off_thread;
+use crate::gates::patterns;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.code.coverage]`
@@ -50,10 +51,9 @@ impl Config {
                 problems.push(Problem::at([key], format!("{value} is not a share")).hint("write 0.80 for 80 %"));
             }
         }
-        for (key, patterns) in [("reports", &self.reports), ("exclude", &self.exclude)] {
-            for pattern in patterns {
-                let mut builder = ignore::gitignore::GitignoreBuilder::new("");
-                if let Err(e) = builder.add_line(None, pattern) {
+        for (key, named) in [("reports", &self.reports), ("exclude", &self.exclude)] {
+            for pattern in named {
+                if let Err(e) = patterns::check(pattern) {
                     problems.push(Problem::at([key], format!("`{pattern}` is not a pattern: {e}")));
                 }
             }

@@ -15,6 +15,7 @@ use crate::domain::clock::Timestamp;
 use crate::domain::evidence::sha256_hex;
 use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX};
 use crate::gates::import::{Coverage, Lines, REPORT_BYTES_MAX, cobertura, junit, lcov};
+use crate::gates::patterns;
 
 /// One file's lines of code.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -334,11 +335,10 @@ fn family(source: Source) -> &'static str {
 /// Counts lines per file: those of the reports, and of every file that ships in the product's languages.
 fn count(seen: &mut Seen, repo: &Repo, config: &Config, sources: &[(&str, Source)], merged: &BTreeMap<&str, Lines>) {
     let entries = EntryPoints::read(repo);
-    let excluded = reports::patterns(Path::new(""), &config.exclude);
+    let excluded = patterns::matcher(Path::new(""), &config.exclude);
     let mut shipped: Vec<(&str, Source, Vec<u8>)> = Vec::new();
     for (path, source) in sources {
-        let out = excluded.as_ref().is_some_and(|e| e.matched_path_or_any_parents(path, false).is_ignore());
-        if out || !Role::of_path(path).ships() {
+        if patterns::covers(excluded.as_ref(), path) || !Role::of_path(path).ships() {
             continue;
         }
         let text = repo.read(path, SOURCE_FILE_BYTES_MAX).unwrap_or_default();

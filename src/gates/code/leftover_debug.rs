@@ -6,8 +6,7 @@
 //! only. To fix a failure: remove the call, use the logger, or say why it stays: `hypercare:allow` with a reason.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{LazyLock, Mutex};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use aho_corasick::AhoCorasick;
@@ -20,8 +19,9 @@ use super::linters;
 use super::role::{EntryPoints, Role};
 use super::syntax::{self, Language, Source};
 use crate::domain::problem::Problem;
+use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
-use crate::gates::context::{Repo, RepoFile, SOURCE_FILE_BYTES_MAX, off_thread};
+use crate::gates::context::{Repo, RepoFile, SOURCE_FILE_BYTES_MAX, off_thread, on_every_core};
 use crate::gates::facts::Facts;
 use crate::gates::suppression::{self, Inline};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
@@ -124,23 +124,10 @@ fn look(repo: &Repo, facts: &Facts, config: &Config) -> Seen {
     let sources: Vec<(&RepoFile, Source)> =
         repo.files.iter().filter_map(|f| Source::of(&f.path).map(|s| (f, s))).collect();
 
-    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let threads = std::thread::available_parallelism().map_or(2, |n| n.get()).min(sources.len().max(1));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some((file, source)) = sources.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let read = look_at(repo, file, *source, &entries);
-                    results.lock().unwrap_or_else(|e| e.into_inner()).push((file.path.as_str(), read));
-                }
-            });
-        }
-    });
-
-    let mut results = results.into_inner().unwrap_or_else(|e| e.into_inner());
-    results.sort_by_key(|(path, _)| *path);
+    let results = on_every_core(&sources, |(file, source)| look_at(repo, file, *source, &entries));
     let mut seen = Seen { code_files: sources.len() as u64, drops: bundler::drops(repo), ..Seen::default() };
-    for (path, Read { role, content }) in results {
+    for ((file, _), Read { role, content }) in sources.iter().zip(results) {
+        let path = file.path.as_str();
         seen.known += u64::from(role.ships());
         match content {
             Content::Hits { hits, text } => {
@@ -390,11 +377,6 @@ const EVIDENCE_ROWS_MAX: usize = 1000;
 
 fn files<'f>(findings: impl Iterator<Item = &'f (Effect, Finding)>) -> usize {
     findings.map(|(_, f)| f.file.as_deref()).collect::<std::collections::BTreeSet<_>>().len()
-}
-
-/// `1 file`, `3 files`.
-fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 
 use std::path::Path;
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-
 use crate::domain::clock::Timestamp;
 use crate::gates::import::{junit, xml};
+use crate::gates::patterns;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
@@ -56,7 +55,7 @@ const SKIPPED_FOLDERS: [&str; 17] = [
 /// All reports below `root`, by path. `named` (gitignore patterns) replaces the search by name; formats are still told
 /// apart by content.
 pub fn find(root: &Path, named: &[String]) -> Vec<Found> {
-    let named = patterns(root, named);
+    let named = patterns::matcher(root, named);
     let walk = ignore::WalkBuilder::new(root)
         .standard_filters(false)
         .follow_links(false)
@@ -80,16 +79,6 @@ pub fn find(root: &Path, named: &[String]) -> Vec<Found> {
 pub fn modified(meta: &std::fs::Metadata) -> Timestamp {
     let since = meta.modified().ok().and_then(|t| t.duration_since(std::time::UNIX_EPOCH).ok()).unwrap_or_default();
     Timestamp::from_ms(since.as_millis() as i64)
-}
-
-/// Gitignore patterns as a matcher; `None` when there are none.
-pub fn patterns(root: &Path, patterns: &[String]) -> Option<Gitignore> {
-    let mut builder = GitignoreBuilder::new(root);
-    for pattern in patterns {
-        // A pattern that does not parse was reported by validate().
-        let _ = builder.add_line(None, pattern);
-    }
-    if patterns.is_empty() { None } else { builder.build().ok() }
 }
 
 fn format_of(full: &Path, path: &str, named: bool) -> Option<Format> {

@@ -20,12 +20,10 @@ mod values;
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use serde::{Deserialize, Serialize};
 
 use self::allowed::Allowed;
@@ -33,9 +31,11 @@ use self::history::{History, Past};
 use self::scan::{Hit, scan};
 use crate::domain::evidence::sha256_hex;
 use crate::domain::problem::Problem;
+use crate::domain::units::count;
 use crate::domain::verdict::{Class, Confidence, Finding, Outcome, Severity, Tier};
-use crate::gates::context::{Repo, RepoFile, off_thread};
+use crate::gates::context::{Repo, RepoFile, off_thread, on_every_core};
 use crate::gates::facts::git::GitError;
+use crate::gates::patterns;
 use crate::gates::suppression::{self, Inline};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
@@ -58,21 +58,12 @@ impl Default for Config {
 impl Config {
     /// Problems by path below `gates.code.secrets`.
     pub fn validate(&self) -> Vec<Problem> {
-        let bad = |pattern: &&String| GitignoreBuilder::new("").add_line(None, pattern).is_err();
+        let bad = |pattern: &&String| patterns::check(pattern).is_err();
         let problem = |pattern: &String| {
             Problem::at(["exclude"], format!("`{pattern}` is not a pattern"))
                 .hint("write as in .gitignore: tests/keys/**")
         };
         self.exclude.iter().filter(bad).map(problem).collect()
-    }
-
-    fn excluded(&self) -> Gitignore {
-        let mut builder = GitignoreBuilder::new("");
-        for pattern in &self.exclude {
-            // Refused by `validate` if it is none.
-            let _ = builder.add_line(None, pattern);
-        }
-        builder.build().unwrap_or_else(|_| Gitignore::empty())
     }
 }
 
@@ -131,12 +122,12 @@ struct Seen {
     rows: Vec<serde_json::Value>,
     /// Low confidence: counted, not listed.
     doubtful: u64,
-    history: Looked,
+    history: Reach,
 }
 
 /// What became of the history.
 #[derive(Default)]
-enum Looked {
+enum Reach {
     #[default]
     NotAsked,
     NoGit,
@@ -160,44 +151,24 @@ struct Told {
     unreasoned: bool,
 }
 
-enum State {
-    Inspected {
-        told: Vec<Told>,
-        /// An archive of which not everything could be read.
-        partly: bool,
-    },
-    Nothing,
-    NotRead,
+/// What a look at one file gave.
+struct Looked {
+    told: Vec<Told>,
+    /// False: too large or not readable, or an archive of which that is true in part.
+    whole: bool,
 }
 
 fn look(repo: &Repo, config: &Config) -> Seen {
-    let (allowed, excluded) = (Allowed::read(repo), config.excluded());
-    let files: Vec<&RepoFile> = repo.files.iter().filter(|f| !is_excluded(&excluded, &f.path)).collect();
-    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let threads = std::thread::available_parallelism().map_or(2, |n| n.get()).min(files.len().max(1));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let state = look_at(repo, file, &allowed);
-                    results.lock().unwrap_or_else(|e| e.into_inner()).push((file.path.as_str(), state));
-                }
-            });
-        }
-    });
-    let mut results = results.into_inner().unwrap_or_else(|e| e.into_inner());
-    results.sort_by_key(|(path, _)| *path);
+    let (allowed, excluded) = (Allowed::read(repo), patterns::matcher(Path::new(""), &config.exclude));
+    let is_excluded = |path: &str| patterns::covers(excluded.as_ref(), path);
+    let files: Vec<&RepoFile> = repo.files.iter().filter(|f| !is_excluded(&f.path)).collect();
+    let results = on_every_core(&files, |file| look_at(repo, file, &allowed));
     let mut seen = Seen { known: files.len() as u64, ..Seen::default() };
     let mut present = HashSet::new();
-    for (path, state) in results {
-        let (told, whole) = match state {
-            State::Inspected { told, partly } => (told, !partly),
-            State::Nothing => (Vec::new(), true),
-            State::NotRead => (Vec::new(), false),
-        };
+    for (file, Looked { told, whole }) in files.iter().zip(results) {
         seen.inspected += u64::from(whole);
         if !whole {
-            seen.unreadable.push(path.to_string());
+            seen.unreadable.push(file.path.clone());
         }
         let mut ordinals = BTreeMap::new();
         for told in told {
@@ -214,40 +185,36 @@ fn look(repo: &Repo, config: &Config) -> Seen {
         }
     }
     seen.history = match &repo.git {
-        _ if !config.history => Looked::NotAsked,
-        None => Looked::NoGit,
+        _ if !config.history => Reach::NotAsked,
+        None => Reach::NoGit,
         Some(git) => match history::look(git, &present, HISTORY_WITHIN) {
             Ok(History { past, commits, shallow }) => {
-                for past in past.into_iter().filter(|p| !is_excluded(&excluded, &p.path)) {
+                for past in past.into_iter().filter(|p| !is_excluded(&p.path)) {
                     let mut finding = finding(&past.hit, &past.path, (past.line, 1), &past.masked, 0, Some(&past));
                     finding.suppressed = allowed.by(&past.path, past.line, &past.masked, &past.hit.value.0);
                     seen.add(finding, &past.hit, Some(&past));
                 }
-                Looked::Commits { commits, shallow }
+                Reach::Commits { commits, shallow }
             }
-            Err(error) => Looked::Failed(error),
+            Err(error) => Reach::Failed(error),
         },
     };
     seen
 }
 
-fn is_excluded(excluded: &Gitignore, path: &str) -> bool {
-    excluded.matched_path_or_any_parents(path, false).is_ignore()
-}
-
-fn look_at(repo: &Repo, file: &RepoFile, allowed: &Allowed) -> State {
+fn look_at(repo: &Repo, file: &RepoFile, allowed: &Allowed) -> Looked {
     if file.bytes == 0 {
-        return State::Nothing;
+        return Looked { told: Vec::new(), whole: true };
     }
     let text = match repo.read(&file.path, FILE_BYTES_MAX) {
         Ok(text) if file.bytes <= FILE_BYTES_MAX => text,
-        _ => return State::NotRead,
+        _ => return Looked { told: Vec::new(), whole: false },
     };
     let Some(archive) = archives::unpack(&file.path, &text) else {
-        return State::Inspected { told: told(&file.path, &text, allowed), partly: false };
+        return Looked { told: told(&file.path, &text, allowed), whole: true };
     };
     let inner = |entry: &archives::Entry| told(&format!("{}!{}", file.path, entry.path), &entry.bytes, allowed);
-    State::Inspected { told: archive.entries.iter().flat_map(inner).collect(), partly: archive.partly }
+    Looked { told: archive.entries.iter().flat_map(inner).collect(), whole: !archive.partly }
 }
 
 /// The secrets of one text.
@@ -357,19 +324,19 @@ fn judge(seen: &Seen) -> Outcome {
     let fails: Vec<&Finding> = seen.findings.iter().filter(open).filter(blocks).collect();
     let doubts: Vec<&Finding> = seen.findings.iter().filter(open).filter(warns).collect();
     let (whole, trouble) = match &seen.history {
-        Looked::NotAsked => (" (the history was not looked at)".to_string(), None),
-        Looked::NoGit => (String::new(), Some("this is not a git repository: its history cannot be looked at".into())),
-        Looked::Commits { commits, shallow: false } => (format!(" and {}", count(*commits as usize, "commit")), None),
-        Looked::Commits { commits, shallow: true } => {
+        Reach::NotAsked => (" (the history was not looked at)".to_string(), None),
+        Reach::NoGit => (String::new(), Some("this is not a git repository: its history cannot be looked at".into())),
+        Reach::Commits { commits, shallow: false } => (format!(" and {}", count(*commits as usize, "commit")), None),
+        Reach::Commits { commits, shallow: true } => {
             let how = "the clone is shallow: fetch all of it (actions/checkout with fetch-depth: 0, GIT_DEPTH: 0)";
             (format!(" and {}", count(*commits as usize, "commit")), Some(how.to_string()))
         }
-        Looked::Failed(error) => (String::new(), Some(format!("the history could not be read: {error}"))),
+        Reach::Failed(error) => (String::new(), Some(format!("the history could not be read: {error}"))),
     };
     let places = format!("{}{whole}", count(seen.inspected as usize, "file"));
     let outcome = if !fails.is_empty() {
         Outcome::fail(format!("{} in {places}", count(fails.len(), "secret")))
-    } else if matches!(seen.history, Looked::Failed(_)) {
+    } else if matches!(seen.history, Reach::Failed(_)) {
         let why = trouble.unwrap_or_default();
         return Outcome::error("history-unreadable", why)
             .findings(seen.findings.clone())
@@ -401,11 +368,6 @@ fn judge(seen: &Seen) -> Outcome {
     });
     let outcome = outcome.value(fails.len(), 0).tier(Tier::E1).covered(seen.inspected, seen.known);
     outcome.findings(seen.findings.clone()).evidence("secrets", evidence)
-}
-
-/// `1 file`, `3 files`.
-fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

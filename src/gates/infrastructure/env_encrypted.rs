@@ -17,10 +17,10 @@ use super::secret_files::{self, FileReport, Kind, kind_of};
 use super::secret_values::{self, Value};
 use crate::domain::problem::Problem;
 use crate::domain::verdict::{Class, Confidence, Finding, Outcome, Severity, Tier};
-use crate::gates::code::reports::patterns;
 use crate::gates::code::role::Role;
 use crate::gates::code::syntax::Source;
 use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX, off_thread};
+use crate::gates::patterns;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.infrastructure.env_encrypted]`
@@ -35,7 +35,7 @@ pub struct Config {
 impl Config {
     /// Problems by path below `gates.infrastructure.env_encrypted`.
     pub fn validate(&self) -> Vec<Problem> {
-        let bad = |pattern: &&String| ignore::gitignore::GitignoreBuilder::new("").add_line(None, pattern).is_err();
+        let bad = |pattern: &&String| patterns::check(pattern).is_err();
         let problem = |pattern: &String| Problem::at(["exclude"], format!("`{pattern}` is not a pattern"));
         self.exclude.iter().filter(bad).map(problem).collect()
     }
@@ -110,10 +110,9 @@ const SETTINGS_BYTES_MAX: u64 = 1024 * 1024;
 const DEPTH_MAX: usize = 6;
 
 fn look(repo: &Repo, config: &Config) -> Seen {
-    let excluded = patterns(&repo.root, &config.exclude);
+    let excluded = patterns::matcher(&repo.root, &config.exclude);
     let skipped = |path: &str| {
-        matches!(Role::of_path(path), Role::Vendored | Role::Test)
-            || excluded.as_ref().is_some_and(|e| e.matched_path_or_any_parents(path, false).is_ignore())
+        matches!(Role::of_path(path), Role::Vendored | Role::Test) || patterns::covers(excluded.as_ref(), path)
     };
     let tracked = Tracked::of(repo);
     let mut seen = Seen::default();

@@ -2,7 +2,9 @@
 //! never comes out.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
+pub(super) use crate::gates::infrastructure::secret_values::entropy;
 
 pub(super) const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -122,12 +124,7 @@ fn openssh_encrypted(data: &str) -> bool {
 /// What base64 of either alphabet stands for.
 pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
     let plain = text.trim_end_matches('=');
-    STANDARD_NO_PAD.decode(plain).or_else(|_| URL_SAFE_NO_PAD.decode(plain)).or_else(|_| STANDARD.decode(text)).ok()
-}
-
-/// Shannon entropy in bits per character.
-pub(super) fn entropy(text: &str) -> f64 {
-    crate::gates::infrastructure::secret_values::entropy(text)
+    STANDARD_NO_PAD.decode(plain).or_else(|_| URL_SAFE_NO_PAD.decode(plain)).ok()
 }
 
 /// [`entropy`] of hex digits, less for digits alone: dates and numbers are not keys.
@@ -161,6 +158,8 @@ pub(super) fn age_key(values: &[u32; 52]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
 
     #[test]
