@@ -35,6 +35,8 @@ pub async fn run(store: &Store, setup: &Setup, service: &str, stop: Cancellation
         runs_dir: setup.run_dir.clone(),
         client: Client::new(),
         clock: store.clock.clone(),
+        // A launch is decided on what is true now.
+        cache_dir: None,
         options: Options { allow_exec: setup.allow_exec, ..Options::default() },
         progress: Arc::new(|gate, what| tracing::debug!(gate, what, "gate")),
         stop,

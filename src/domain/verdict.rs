@@ -164,7 +164,7 @@ pub fn fingerprint(parts: &[&str]) -> String {
 }
 
 /// What one gate concluded. Built by the gate (verdict, summary, findings, evidence…); the runner fills in the rest.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     pub verdict: Verdict,
     /// Machine code, required for skip and error: `no-db`, `unreachable`, `not-built`, …

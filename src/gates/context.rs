@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::cache::Cache;
 use super::facts::Facts;
+use super::sweep::{Reader, Swept};
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::release::ReleaseId;
 use crate::domain::service::Profile;
@@ -38,6 +40,9 @@ impl Repo {
     /// Reads a file of the repository, at most `limit` bytes; errors name the path. Never leaves the root through a link.
     pub fn read(&self, path: &str, limit: u64) -> std::io::Result<Vec<u8>> {
         use std::io::Read as _;
+        if let Ok(nth) = self.files.binary_search_by(|file| file.path.as_str().cmp(path)) {
+            return self.read_listed(&self.files[nth], limit);
+        }
         let full = self.root.join(path);
         let real = full.canonicalize()?;
         if !real.starts_with(self.root.canonicalize()?) {
@@ -45,6 +50,14 @@ impl Repo {
         }
         let mut out = Vec::new();
         std::fs::File::open(real)?.take(limit).read_to_end(&mut out)?;
+        Ok(out)
+    }
+    /// All of a file of [`Repo::files`], at most `limit` bytes: the walk has seen that it lies within.
+    pub fn read_listed(&self, file: &RepoFile, limit: u64) -> std::io::Result<Vec<u8>> {
+        use std::io::Read as _;
+        // One byte more, so that the end is seen without another look.
+        let mut out = Vec::with_capacity(file.bytes.min(limit) as usize + 1);
+        std::fs::File::open(self.root.join(&file.path))?.take(limit).read_to_end(&mut out)?;
         Ok(out)
     }
     /// Lossy UTF-8 of [`Repo::read`].
@@ -116,6 +129,10 @@ pub struct GateContext {
     pub earlier: Mutex<BTreeMap<String, GateResult>>,
     /// Left by `performance.load`.
     pub load_totals: Mutex<Option<LoadTotals>>,
+    /// What the read of every file gave, by gate.
+    pub swept: Swept,
+    /// Answers of earlier runs. `None`: nothing is reused.
+    pub cache: Option<Cache>,
     /// One live line per running gate: (gate id, what it does now).
     pub progress: Progress,
 }
@@ -149,6 +166,21 @@ impl GateContext {
                     .hint("give --repo DIR, or set repo in [service.NAME]"),
             )
         })
+    }
+
+    /// What a gate's reader made of the files, or the outcome to return when there is nothing of it.
+    pub fn swept<R: Reader>(&self, gate: &str) -> Result<Vec<(usize, R::Found)>, Box<Outcome>> {
+        match self.swept.take::<R>(gate) {
+            Some(Ok(found)) => Ok(found),
+            Some(Err(said)) => Err(Box::new(
+                Outcome::error("panicked", format!("the gate stopped on a fault of its own: {said}"))
+                    .hint("this is a bug in hypercare; the other gates are not touched by it"),
+            )),
+            None => Err(Box::new(
+                Outcome::error("timeout", "the repository's files were not read in time")
+                    .hint("name a smaller folder with --repo"),
+            )),
+        }
     }
 
     /// The git repository, or the outcome to return without one.

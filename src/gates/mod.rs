@@ -4,6 +4,7 @@
 //! `all()` is THE registry. Add a gate by adding one file and one line there. Read `context.rs`, then a reference gate
 //! of the kind you need: `security/headers.rs` (a target), `code/coverage.rs` (a report), `delivery/naming.rs` (git).
 
+mod cache;
 pub mod context;
 pub mod decision;
 pub mod facts;
@@ -14,6 +15,7 @@ pub mod patterns;
 mod run;
 pub mod runner;
 pub mod suppression;
+mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod waiver;
@@ -38,6 +40,7 @@ use crate::net::safety::{Safety, Target};
 
 pub use context::GateContext;
 pub use run::{Checked, GateInputs, Options, RunError, changed, run_gates};
+pub use sweep::{Part, Reader};
 
 /// The seven sections, in the checklist's own order. A section is a folder here and the prefix of its gates' ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -164,6 +167,16 @@ pub trait Gate: Send + Sync {
     /// False for lines of the checklist that only answer `error not-built`.
     fn built(&self) -> bool {
         true
+    }
+    /// Its answer rests on the repository's files and refs and the gates' configuration alone, and may be reused while
+    /// they stay the same.
+    fn keeps(&self) -> bool {
+        false
+    }
+    /// Its part in the one read of every file that the static stage begins with; [`GateContext::swept`] has what came of
+    /// it. Blocking: called off the async threads.
+    fn reader(&self, _ctx: &GateContext) -> Option<Part> {
+        None
     }
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome>;
 }

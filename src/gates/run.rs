@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::cache::Cache;
 use super::context::{Progress, Receipts, Repo};
 use super::facts::walk::{self, WalkError};
 use super::facts::{Facts, rid};
@@ -44,6 +45,8 @@ pub struct GateInputs {
     pub runs_dir: PathBuf,
     pub client: Client,
     pub clock: SharedClock,
+    /// Where answers are kept between runs, outside the repository. `None`: nothing is reused.
+    pub cache_dir: Option<PathBuf>,
     pub options: Options,
     pub progress: Progress,
     /// Cancel it and the run ends within a second, with what it has.
@@ -111,6 +114,14 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
         set => (set, format!("profile = \"{}\" is set", set.word())),
     };
 
+    let cache = match inputs.cache_dir.filter(|_| !options.release) {
+        Some(base) => {
+            let settings = serde_json::json!({ "config": config, "profile": profile.word() });
+            let repo = seen.repo.clone();
+            off_thread(move || repo.and_then(|repo| Cache::open(&base, &repo, &settings))).await
+        }
+        None => None,
+    };
     let id = run_id(started_at);
     let run_dir = runs_dir.join(&id);
     let guard = Guard::new(inputs.client, config.safety.clone(), targets, run_dir.clone(), id.clone(), clock.clone())
@@ -138,6 +149,8 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
         channels: inputs.channels,
         earlier: Mutex::default(),
         load_totals: Mutex::default(),
+        swept: Default::default(),
+        cache,
         progress: inputs.progress,
     });
     let forward = {
@@ -310,6 +323,7 @@ mod tests {
             runs_dir: runs.join(".hypercare/runs"),
             client: Client::new(),
             clock: ManualClock::at(NOW),
+            cache_dir: None,
             options: Options { selection, ..Options::default() },
             progress: Arc::new(|_, _| {}),
             stop: CancellationToken::new(),

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -13,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::judge::judge;
+use super::sweep::{self, Part};
 use super::{Gate, GateContext, Lock, Section, Stage};
 use crate::domain::evidence::Evidence;
 use crate::domain::service::Profile;
@@ -43,6 +45,18 @@ pub async fn run(gates: &[Arc<dyn Gate>], ctx: &Arc<GateContext>, because: &str)
     ended.into_iter().zip(gates).map(|(result, gate)| result.unwrap_or_else(|| unended(gate))).collect()
 }
 
+/// Reading every file; what is larger is no product.
+const SWEEP_MAX: Duration = Duration::from_secs(300);
+
+/// Tells a thread that nobody waits for it any more.
+struct Stops(Arc<AtomicBool>);
+
+impl Drop for Stops {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Who runs and who has ended.
 struct Board<'a> {
     gates: &'a [Arc<dyn Gate>],
@@ -56,6 +70,8 @@ impl Board<'_> {
     /// Dropping the future ends the gates under way.
     async fn stage(&mut self, stage: Stage) {
         let mut waiting: Vec<usize> = (0..self.gates.len()).filter(|i| self.gates[*i].about().stage == stage).collect();
+        self.reuse(&mut waiting);
+        let (swept, reading) = if stage == Stage::Static { self.sweep(&waiting).await } else { Default::default() };
         let mut running: JoinSet<(usize, Outcome, Duration)> = JoinSet::new();
         loop {
             // In registry order, so that two runs over the same repository touch the target in the same order.
@@ -68,12 +84,43 @@ impl Board<'_> {
                 false
             });
             match running.join_next().await {
-                Some(Ok((i, outcome, duration))) => self.end(i, outcome, duration),
+                Some(Ok((i, outcome, duration))) => {
+                    self.held.give_back(self.gates[i].about().lock);
+                    let read = if swept.contains(self.gates[i].about().id) { reading } else { Duration::ZERO };
+                    if let Some(cache) = self.ctx.cache.as_ref().filter(|_| self.gates[i].keeps()) {
+                        cache.put(self.gates[i].about().id, &outcome, self.ctx.clock.now());
+                    }
+                    self.end(i, outcome, duration + read, Duration::ZERO);
+                }
                 // The guard inside catches panics; a task lost otherwise is reported as not run.
                 Some(Err(_)) => {}
                 None => return,
             }
         }
+    }
+
+    /// Reads every file once for the gates that want them all. Says which did, and how long it took.
+    async fn sweep(&self, waiting: &[usize]) -> (BTreeSet<&'static str>, Duration) {
+        let (begun, ctx) = (self.ctx.clock.monotonic(), self.ctx.clone());
+        let gates: Vec<Arc<dyn Gate>> =
+            waiting.iter().filter(|i| self.skip(**i).is_none()).map(|i| self.gates[*i].clone()).collect();
+        let stop = Arc::new(AtomicBool::new(false));
+        // Also when this future is dropped.
+        let _stops = Stops(stop.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let part = |gate: &Arc<dyn Gate>| Some((gate.about().id, gate.reader(&ctx)?));
+            let parts: Vec<(&'static str, Part)> = gates.iter().filter_map(part).collect();
+            let names: BTreeSet<&'static str> = parts.iter().map(|(name, _)| *name).collect();
+            if let (Some(repo), Some(first)) = (&ctx.repo, names.first()) {
+                let of = repo.files.len();
+                let progress = |seen: usize| (ctx.progress)(first, &format!("{seen} of {of} files"));
+                sweep::sweep(repo, parts, &stop, progress, &ctx.swept);
+            }
+            names
+        });
+        // A panic here leaves nothing for the gates, and each of them says so.
+        let names = timeout(SWEEP_MAX, work).await.ok().and_then(Result::ok).unwrap_or_default();
+        (names, self.ctx.clock.monotonic().saturating_sub(begun))
     }
 
     /// A need that is not part of this run does not hold anybody up.
@@ -85,10 +132,26 @@ impl Board<'_> {
             .all(|need| self.gates.iter().zip(&self.ended).all(|(g, ended)| g.about().id != *need || ended.is_some()))
     }
 
-    fn end(&mut self, i: usize, outcome: Outcome, duration: Duration) {
+    /// Ends the gates whose answer of an earlier run still holds.
+    fn reuse(&mut self, waiting: &mut Vec<usize>) {
+        let Some(cache) = &self.ctx.cache else { return };
+        let now = self.ctx.clock.now();
+        let kept = |i: usize| {
+            let gate = &self.gates[i];
+            (gate.keeps() && self.skip(i).is_none()).then(|| cache.get(gate.about().id, now)).flatten()
+        };
+        let reused: Vec<(usize, (Outcome, Duration))> = waiting.iter().filter_map(|&i| Some((i, kept(i)?))).collect();
+        waiting.retain(|i| reused.iter().all(|(reused, _)| reused != i));
+        for (i, (outcome, age)) in reused {
+            self.end(i, outcome, Duration::ZERO, age);
+        }
+    }
+
+    /// `age`: of an answer that is reused.
+    fn end(&mut self, i: usize, outcome: Outcome, duration: Duration, age: Duration) {
         let about = self.gates[i].about();
-        self.held.give_back(about.lock);
-        let judged = judge(about, outcome, duration, self.ctx.guard.requests_of(about.id));
+        let mut judged = judge(about, outcome, duration, self.ctx.guard.requests_of(about.id));
+        judged.0.age_s = age.as_secs();
         let mut earlier = self.ctx.earlier.lock().unwrap_or_else(|e| e.into_inner());
         earlier.insert(about.id.into(), judged.0.clone());
         drop(earlier);
@@ -123,9 +186,7 @@ async fn one(
     let outcome = match timeout(limit, AssertUnwindSafe(gate.check(&ctx)).catch_unwind()).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(panic)) => {
-            let said =
-                panic.downcast_ref::<&str>().map(|s| s.to_string()).or_else(|| panic.downcast_ref::<String>().cloned());
-            let said = said.unwrap_or_else(|| "no message".into());
+            let said = sweep::said(panic.as_ref());
             tracing::error!(gate = about.id, panic = said, "gate panicked");
             Outcome::error("panicked", format!("the gate stopped on a fault of its own: {said}"))
                 .hint("this is a bug in hypercare; the other gates are not touched by it")

@@ -107,6 +107,8 @@ pub fn context(change: impl FnOnce(&mut GateContext)) -> (tempfile::TempDir, Gat
         channels: Vec::new(),
         earlier: Default::default(),
         load_totals: Default::default(),
+        swept: Default::default(),
+        cache: None,
         progress: Arc::new(|_, _| {}),
     };
     change(&mut ctx);

@@ -58,7 +58,7 @@ pub struct Args {
     /// Write the result here instead of printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Reuse no earlier result (nothing is reused yet)
+    /// Reuse no answer of an earlier run
     #[arg(long)]
     no_cache: bool,
     /// Let commands named in the repository run
@@ -131,6 +131,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
         runs_dir: root.join(".hypercare/runs"),
         client: Client::new(),
         clock: global.clock.clone(),
+        cache_dir: (!args.no_cache).then(cache_dir).flatten(),
         options: Options {
             selection: Selection { only: args.only, skip: args.skip, stages },
             release: args.release,
@@ -151,6 +152,12 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     saved.with_context(|| format!("cannot keep the run in {}", dir.display()))?;
     show(&checked, args.format, args.out.as_deref(), global, args.all_findings)?;
     Ok(exit_code(&checked, args.strict))
+}
+
+/// The user's own cache folder (XDG Base Directory Specification).
+fn cache_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    Some(absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?.join("hypercare"))
 }
 
 /// Opens the store as a tool beside the daemon; its errors name the folder.

@@ -2,10 +2,11 @@
 //! Next's `removeConsole`, Babel's `transform-remove-console`. Text search with comment lines left out: the settings
 //! are programs, and only their result would be proof.
 
+use std::sync::LazyLock;
+
 use regex::Regex;
 
 use super::role::Role;
-use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX};
 
 /// A setting that drops calls from what is built out of a folder.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -29,18 +30,8 @@ impl Drop {
     }
 }
 
-/// All such settings, by path.
-pub fn drops(repo: &Repo) -> Vec<Drop> {
-    let mut out = Vec::new();
-    for file in repo.files.iter().filter(|f| f.bytes <= SOURCE_FILE_BYTES_MAX && may_hold_settings(&f.path)) {
-        if let Ok(text) = repo.read_text(&file.path, SOURCE_FILE_BYTES_MAX) {
-            out.extend(drops_in(&file.path, &text));
-        }
-    }
-    out
-}
-
-fn may_hold_settings(path: &str) -> bool {
+/// May the file hold such settings? By its name.
+pub fn may_hold_settings(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     let script = [".js", ".mjs", ".cjs", ".ts", ".mts"].iter().any(|e| name.ends_with(e));
     let role = Role::of_path(path);
@@ -49,7 +40,34 @@ fn may_hold_settings(path: &str) -> bool {
         || script && !path.contains('/') && (name.contains("build") || name.contains("bundle"))
 }
 
-fn drops_in(path: &str, text: &str) -> Vec<Drop> {
+/// One tool's way to say it.
+struct Way {
+    tool: &'static str,
+    /// Without it in the text there is nothing to look for.
+    word: &'static str,
+    pattern: LazyLock<Regex>,
+}
+
+macro_rules! way {
+    ($tool:literal, $word:literal, $pattern:literal) => {
+        Way { tool: $tool, word: $word, pattern: LazyLock::new(|| Regex::new($pattern).expect("a pattern of ours")) }
+    };
+}
+
+static WAYS: [Way; 5] = [
+    way!("esbuild drop", "drop", r"\bdrop\s*:[^\]\n]*\[[^\]]*\]"),
+    way!("esbuild drop", "--drop:", r"--drop:(console|debugger)"),
+    way!("terser drop_console", "drop_console", r"\bdrop_console\s*:\s*(true|\[)"),
+    way!("next removeConsole", "removeConsole", r"\bremoveConsole\s*:\s*(true|\{|process)"),
+    way!("babel transform-remove-console", "transform-remove-console", r"transform-remove-console"),
+];
+
+/// The settings in one file.
+pub fn drops(path: &str, text: &str) -> Vec<Drop> {
+    let ways: Vec<&Way> = WAYS.iter().filter(|way| text.contains(way.word)).collect();
+    if ways.is_empty() {
+        return Vec::new();
+    }
     let plain: String =
         text.lines().map(|l| if l.trim_start().starts_with("//") { "" } else { l }).flat_map(|l| [l, "\n"]).collect();
     let folder = path.rsplit_once('/').map_or("", |(f, _)| f);
@@ -57,22 +75,14 @@ fn drops_in(path: &str, text: &str) -> Vec<Drop> {
     let folder = folder.strip_suffix("scripts").or_else(|| folder.strip_suffix("build")).unwrap_or(folder);
     let folder = folder.trim_end_matches('/');
     let folder = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-    let rules = [
-        ("esbuild drop", r"\bdrop\s*:[^\]\n]*\[[^\]]*\]"),
-        ("esbuild drop", r"--drop:(console|debugger)"),
-        ("terser drop_console", r"\bdrop_console\s*:\s*(true|\[)"),
-        ("next removeConsole", r"\bremoveConsole\s*:\s*(true|\{|process)"),
-        ("babel transform-remove-console", r"transform-remove-console"),
-    ];
     let mut out = Vec::new();
-    for (tool, pattern) in rules {
+    for Way { tool, pattern, .. } in ways {
         // A package.json names the Babel plugin when it merely depends on it.
         if tool.starts_with("babel") && path.ends_with("package.json") {
             continue;
         }
-        let Ok(pattern) = Regex::new(pattern) else { continue };
         for found in pattern.find_iter(&plain) {
-            let (console, debugger) = match tool {
+            let (console, debugger) = match *tool {
                 "esbuild drop" => (found.as_str().contains("console"), found.as_str().contains("debugger")),
                 // Where terser drops console calls, it drops debugger statements by default.
                 "terser drop_console" => (true, true),
@@ -92,7 +102,7 @@ mod tests {
     use super::*;
 
     fn check(path: &str, text: &str, expect: &[(&str, u32, bool, bool)]) {
-        let got: Vec<_> = drops_in(path, text).into_iter().map(|d| (d.tool, d.line, d.console, d.debugger)).collect();
+        let got: Vec<_> = drops(path, text).into_iter().map(|d| (d.tool, d.line, d.console, d.debugger)).collect();
         assert_eq!(got, expect, "{text}");
     }
 
@@ -132,9 +142,9 @@ mod tests {
 
     #[test]
     fn reaches_its_folder_but_not_the_server() {
-        let web = &drops_in("web/vite.config.js", "drop: ['console']")[0];
+        let web = &drops("web/vite.config.js", "drop: ['console']")[0];
         assert!(web.reaches("web/src/a.js"));
         assert!(!web.reaches("api/a.js") && !web.reaches("web/server/a.js") && !web.reaches("website/a.js"));
-        assert!(drops_in("scripts/build.mjs", "drop: ['console']")[0].reaches("src/a.js"));
+        assert!(drops("scripts/build.mjs", "drop: ['console']")[0].reaches("src/a.js"));
     }
 }

@@ -1,9 +1,10 @@
 //! What counts as a leftover, per language: matched on syntax nodes, so that strings, comments and look-alikes do not.
 //! Pure: tree and text in, [`Hit`]s out. Which file is looked at and what a hit means is `leftover_debug.rs`.
 
+use aho_corasick::AhoCorasick;
 use tree_sitter::Node;
 
-use super::syntax::{self, Language, Parsed, Visit, text, walk};
+use super::syntax::{self, Language, Parsed, text, walk_to};
 
 /// How much a hit weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +15,12 @@ pub enum Weight {
     Console,
     /// Plain output: a warning in product code that has a logger.
     Print,
+    /// Handed on or replaced, not called here: noted.
+    Mention,
+    /// A box that stops the page: a warning in product code.
+    Alert,
+    /// A box that asks: noted.
+    Ask,
     /// Silences the rest of a test suite.
     Focus,
 }
@@ -30,26 +37,10 @@ pub struct Hit {
     pub function: Option<String>,
 }
 
-/// Words without which no rule of the language can match: only files that hold one are parsed.
-pub fn candidates(language: Language) -> &'static [&'static str] {
-    match language {
-        Language::JavaScript | Language::TypeScript | Language::Tsx => &["debugger", "console"],
-        Language::Python => &["breakpoint", "set_trace", "pdb", "pudb", "wdb", "IPython", "print"],
-        Language::Go => &["Breakpoint", "spew", "pp.P", "fmt.Print", "print"],
-        Language::Rust => &["dbg", "todo", "unimplemented", "print"],
-        Language::Java => &["printStackTrace", "System"],
-        Language::Ruby => &["binding", "byebug", "debugger", "Pry", "save_and_open", "puts", "print", "p ", "p(", "pp"],
-        Language::Php => &["xdebug", "dump", "Dump", "DUMP", "dd(", "dd (", "debug_", "print_r", "var_export"],
-    }
-}
-
-/// The same for focused tests, in any language.
-pub const FOCUS_CANDIDATES: [&str; 7] = ["only", "fit", "fdescribe", "fcontext", "ftest", "focus", "fexample"];
-
-/// All hits of a parsed text, in source order.
-pub fn find(parsed: &Parsed, source: &[u8]) -> Vec<Hit> {
+/// The hits of a parsed text at these places (ascending), in source order.
+pub fn find(parsed: &Parsed, source: &[u8], places: &[usize]) -> Vec<Hit> {
     let mut hits = Vec::new();
-    walk(&parsed.tree, |node, ancestors| {
+    walk_to(&parsed.tree, places, |node, ancestors| {
         let found = match parsed.language {
             Language::JavaScript | Language::TypeScript | Language::Tsx => javascript(node, ancestors, source),
             Language::Python => python(node, ancestors, source),
@@ -64,11 +55,17 @@ pub fn find(parsed: &Parsed, source: &[u8]) -> Vec<Hit> {
             let function = syntax::enclosing_function(ancestors, source);
             hits.push(Hit { rule, weight, call, row: at.row, column: at.column, function });
         }
-        Visit::Enter
     });
-    let shadowed = shadows(parsed, source);
+    let shadowed = shadows(parsed, source, &hits);
     hits.retain(|hit| !shadowed.iter().any(|s| s.covers(hit)));
     hits
+}
+
+impl Hit {
+    /// The name that a program could have bound to something else.
+    fn bare(&self) -> &str {
+        self.call.split('.').next().unwrap_or(&self.call).trim_end_matches('!')
+    }
 }
 
 type Found = Option<(&'static str, Weight, String)>;
@@ -97,20 +94,41 @@ fn javascript(node: Node<'_>, ancestors: &[Node<'_>], source: &[u8]) -> Found {
             {
                 return console(&method);
             }
-            focused(callee, source)
+            dialog(callee, source).or_else(|| focused(callee, source))
         }
-        // `orders.forEach(console.log)`
-        "member_expression" => {
+        "member_expression" | "subscript_expression" => {
             let method = console_method(node, source)?;
-            let [.., call, arguments] = ancestors else { return None };
-            let callee = field(*call, "function")?;
-            let takes = arguments.kind() == "arguments"
-                && callee.kind() == "member_expression"
-                && TAKES_CALLBACK.contains(&text(field(callee, "property")?, source));
-            if takes { console(&method) } else { None }
+            if is_called(node, ancestors, source) {
+                return None;
+            }
+            match given_to(ancestors, source) {
+                // `orders.forEach(console.log)`
+                Some(taker) if TAKES_CALLBACK.contains(&taker) => console(&method),
+                _ => Some(("console", Weight::Mention, format!("console.{method}"))),
+            }
         }
         _ => None,
     }
+}
+
+/// The node is what a call calls, itself or through `.apply` and `.call`.
+fn is_called(node: Node<'_>, ancestors: &[Node<'_>], source: &[u8]) -> bool {
+    let calls = |call: Node<'_>, callee| call.kind() == "call_expression" && field(call, "function") == Some(callee);
+    match ancestors {
+        [.., call] if calls(*call, node) => true,
+        [.., call, member] => {
+            let through = field(*member, "property").is_some_and(|p| matches!(text(p, source), "apply" | "call"));
+            through && calls(*call, *member)
+        }
+        _ => false,
+    }
+}
+
+/// The method of the call that takes it as an argument: `forEach`.
+fn given_to<'s>(ancestors: &[Node<'_>], source: &'s [u8]) -> Option<&'s str> {
+    let [.., call, arguments] = ancestors else { return None };
+    let callee = field(*call, "function").filter(|callee| callee.kind() == "member_expression")?;
+    (arguments.kind() == "arguments").then(|| field(callee, "property").map(|p| text(p, source))).flatten()
 }
 
 fn console(method: &str) -> Found {
@@ -142,6 +160,28 @@ fn console_method(node: Node<'_>, source: &[u8]) -> Option<String> {
     }
 }
 
+/// Boxes of the browser that stop the page: `alert(…)`, `window.confirm(…)`.
+fn dialog(callee: Node<'_>, source: &[u8]) -> Found {
+    let name = match callee.kind() {
+        "identifier" => text(callee, source),
+        "member_expression" => {
+            let object = text(field(callee, "object")?, source);
+            if !matches!(object, "window" | "globalThis") {
+                return None;
+            }
+            text(field(callee, "property")?, source)
+        }
+        _ => return None,
+    };
+    let weight = match name {
+        "alert" => Weight::Alert,
+        // These ask, which is no leftover.
+        "confirm" | "prompt" => Weight::Ask,
+        _ => return None,
+    };
+    Some(("alert", weight, name.to_string()))
+}
+
 /// `it.only(…)`, `describe.only.each(…)`, `fit(…)`.
 fn focused(callee: Node<'_>, source: &[u8]) -> Found {
     let chain = text(callee, source);
@@ -156,25 +196,63 @@ fn focused(callee: Node<'_>, source: &[u8]) -> Found {
 }
 
 fn python(node: Node<'_>, ancestors: &[Node<'_>], source: &[u8]) -> Found {
-    if node.kind() != "call" {
-        return None;
+    match node.kind() {
+        "call" => {}
+        "import_statement" | "import_from_statement" => return python_import(node, source),
+        _ => return None,
     }
     let callee = field(node, "function")?;
     let name = text(callee, source);
+    let print = || {
+        let prints = !in_main_block(ancestors, source) && goes_to_a_terminal(node, source);
+        prints.then(|| ("print", Weight::Print, name.to_string()))
+    };
     match callee.kind() {
         "identifier" => match name {
             "breakpoint" | "set_trace" => Some(("debugger", Weight::Leftover, name.into())),
-            "print" | "pprint" if !in_main_block(ancestors, source) => Some(("print", Weight::Print, name.into())),
+            "print" => print(),
+            // Programs have one of their own.
+            "pprint" if String::from_utf8_lossy(source).contains("from pprint import") => print(),
             _ => None,
         },
         "attribute" => {
             let (object, method) = name.rsplit_once('.')?;
             let debugger = matches!(object, "pdb" | "ipdb" | "pudb" | "wdb" | "bpdb" | "rpdb" | "IPython")
                 && matches!(method, "set_trace" | "post_mortem" | "pm" | "embed" | "runcall");
-            debugger.then(|| ("debugger", Weight::Leftover, name.to_string()))
+            match (object, method) {
+                ("pprint", "pprint") => print(),
+                _ => debugger.then(|| ("debugger", Weight::Leftover, name.to_string())),
+            }
         }
         _ => None,
     }
+}
+
+/// `import pdb`, `from ipdb import set_trace`.
+fn python_import(node: Node<'_>, source: &[u8]) -> Found {
+    const DEBUGGERS: [&str; 6] = ["pdb", "ipdb", "pudb", "wdb", "bpdb", "rpdb"];
+    let module = match field(node, "module_name") {
+        Some(module) => text(module, source),
+        None => {
+            let mut cursor = node.walk();
+            let mut names = node.children_by_field_name("name", &mut cursor);
+            let plain = |n: Node<'_>| text(field(n, "name").unwrap_or(n), source);
+            return names
+                .any(|n| DEBUGGERS.contains(&plain(n)))
+                .then(|| ("debugger", Weight::Leftover, text(node, source).to_string()));
+        }
+    };
+    DEBUGGERS.contains(&module).then(|| ("debugger", Weight::Leftover, format!("import of {module}")))
+}
+
+/// Not into a file that it names.
+fn goes_to_a_terminal(call: Node<'_>, source: &[u8]) -> bool {
+    let Some(arguments) = field(call, "arguments") else { return true };
+    let mut cursor = arguments.walk();
+    let mut keywords = arguments.named_children(&mut cursor).filter(|n| n.kind() == "keyword_argument");
+    let file = keywords.find(|n| field(*n, "name").is_some_and(|n| text(n, source) == "file"));
+    let into = file.and_then(|n| field(n, "value")).map(|n| text(n, source));
+    into.is_none_or(|into| matches!(into, "None" | "sys.stdout" | "sys.stderr"))
 }
 
 /// `if __name__ == "__main__":` is a program of its own.
@@ -331,14 +409,16 @@ struct Shadow {
 
 impl Shadow {
     fn covers(&self, hit: &Hit) -> bool {
-        let bare = hit.call.split('.').next().unwrap_or(&hit.call).trim_end_matches('!');
-        bare == self.name && (self.from..=self.to).contains(&hit.row)
+        hit.bare() == self.name && (self.from..=self.to).contains(&hit.row)
     }
 }
 
 /// Names that programs do rebind: `function (console) {…}`, `def breakpoint(…)`, `function dd(…)`, `macro_rules! dbg`.
-const REBOUND: [&str; 14] = [
+const REBOUND: [&str; 17] = [
     "console",
+    "alert",
+    "confirm",
+    "prompt",
     "breakpoint",
     "set_trace",
     "print",
@@ -354,19 +434,23 @@ const REBOUND: [&str; 14] = [
     "it",
 ];
 
-fn shadows(parsed: &Parsed, source: &[u8]) -> Vec<Shadow> {
+fn shadows(parsed: &Parsed, source: &[u8], hits: &[Hit]) -> Vec<Shadow> {
+    let mut names: Vec<&str> = hits.iter().map(Hit::bare).filter(|name| REBOUND.contains(name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    let Some(words) = (!names.is_empty()).then(|| AhoCorasick::new(&names).ok()).flatten() else { return Vec::new() };
+    let places: Vec<usize> = words.find_iter(source).map(|m| m.start()).collect();
     let mut out = Vec::new();
-    walk(&parsed.tree, |node, ancestors| {
+    walk_to(&parsed.tree, &places, |node, ancestors| {
         if node.child_count() > 0 || !node.is_named() {
-            return Visit::Enter;
+            return;
         }
         let name = text(node, source);
-        if REBOUND.contains(&name)
+        if names.contains(&name)
             && let Some(scope) = binds(parsed.language, node, ancestors, source)
         {
             out.push(Shadow { name: name.into(), from: scope.start_position().row, to: scope.end_position().row });
         }
-        Visit::Enter
     });
     out
 }
@@ -378,6 +462,11 @@ fn binds<'t>(language: Language, node: Node<'t>, ancestors: &[Node<'t>], source:
     let is_name = field(parent, "name") == Some(node);
     match parent.kind() {
         // Definitions hold for the whole file: hoisting, and one name rarely has two meanings in one file.
+        // A method of Python is reached through its object only.
+        "function_definition" if language == Language::Python => {
+            let method = ancestors.iter().rev().skip(1).take(2).any(|n| n.kind() == "class_definition");
+            (is_name && !method).then_some(whole)
+        }
         "function_definition" | "function_item" | "macro_definition" | "method" => is_name.then_some(whole),
         "function_declaration" | "class_declaration" | "generator_function_declaration" => {
             if is_name {
@@ -392,6 +481,8 @@ fn binds<'t>(language: Language, node: Node<'t>, ancestors: &[Node<'t>], source:
             let same = value.contains("require(") && value.contains("console") || value.ends_with(".console");
             if same { None } else { scope(ancestors).or(Some(whole)) }
         }
+        // `import { console as other }` leaves the name alone.
+        "import_specifier" if is_name && field(parent, "alias").is_some() => None,
         "import_specifier" | "import_clause" | "namespace_import" => {
             let import = ancestors.iter().rev().find(|n| n.kind() == "import_statement")?;
             let from = field(*import, "source").map(|s| text(s, source)).unwrap_or_default();
@@ -444,12 +535,16 @@ fn function_around<'t>(ancestors: &[Node<'t>]) -> Option<Node<'t>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gates::code::debug_places::{Aim, places};
     use crate::gates::code::syntax::{Source, parse};
 
     /// Hits as `line:column call (function)`, all counted from 1.
     fn check(path: &str, source: &str, expect: &[&str]) {
-        let parsed = parse(Source::of(path).unwrap(), source.as_bytes()).unwrap();
-        let got: Vec<String> = find(&parsed, source.as_bytes())
+        let (kind, text) = (Source::of(path).unwrap(), source.as_bytes());
+        let parsed = parse(kind, text).unwrap();
+        let mut at = [Aim::Prints, Aim::Focus].map(|aim| places(kind, aim, text, &[])).concat();
+        at.sort_unstable();
+        let got: Vec<String> = find(&parsed, text, &at)
             .into_iter()
             .map(|h| format!("{}:{} {} ({})", h.row + 1, h.column + 1, h.call, h.function.unwrap_or("-".into())))
             .collect();
@@ -472,6 +567,13 @@ mod tests {
             "const A = () => <a onClick={() => console.log(1)}>console.log(2)</a>",
             &["1:35 console.log (A)"],
         );
+        check("a.js", "const log = opts.log || console.log", &["1:25 console.log (-)"]);
+        check(
+            "a.js",
+            "console.log = () => {}; g(console.info.bind(console))",
+            &["1:1 console.log (-)", "1:27 console.info (-)"],
+        );
+        check("a.js", "console.log.apply(console, arguments)", &["1:1 console.log (-)"]);
         check("a.ts", "export function f<T>(x: T): void { console.trace(x as unknown) }", &["1:36 console.trace (f)"]);
         for clean in [
             "// console.log(1)\n/* debugger */ const s = 'console.log(1); debugger'",
@@ -482,9 +584,8 @@ mod tests {
             "const f = ({ console }) => { console.log(1) }",
             "const f = console => console.log(1)",
             "import { console } from './fake'; console.log(1)",
+            "import { fake as console } from './fake'; console.log(1)",
             "const console = makeConsole(); console.log(1)",
-            "const log = opts.log || console.log",
-            "const log = console.log.bind(console)",
             "fitted(1); it('x', () => {}); describe.skip('x')",
         ] {
             check("a.js", clean, &[]);
@@ -493,6 +594,8 @@ mod tests {
 
     #[test]
     fn a_shadow_ends_with_its_scope() {
+        check("a.js", "import { console as c } from 'x'; console.log(1)", &["1:35 console.log (-)"]);
+        check("a.py", "class A:\n    def print(self):\n        pass\nprint(1)\n", &["4:1 print (-)"]);
         check("a.js", "function f(console) {\n  console.log(1)\n}\nconsole.log(2)\n", &["4:1 console.log (-)"]);
         check("a.js", "const console = require('console')\nconsole.log(2)\n", &["2:1 console.log (-)"]);
     }
@@ -521,9 +624,19 @@ mod tests {
         check(
             "a.py",
             "def f(x):\n    import pdb; pdb.set_trace()\n    breakpoint()\n    print(x)\n",
-            &["2:17 pdb.set_trace (f)", "3:5 breakpoint (f)", "4:5 print (f)"],
+            &["2:5 import pdb (f)", "2:17 pdb.set_trace (f)", "3:5 breakpoint (f)", "4:5 print (f)"],
         );
         check("a.py", "def breakpoint():\n    pass\nbreakpoint()\n", &[]);
+        check(
+            "a.py",
+            "from ipdb import set_trace as s\nimport os, pudb as p\n",
+            &["1:1 import of ipdb (-)", "2:1 import os, pudb as p (-)"],
+        );
+        check(
+            "a.py",
+            "print(1, file=log)\nprint(2, file=sys.stderr)\npprint(3)\npprint.pprint(4)\n",
+            &["2:1 print (-)", "4:1 pprint.pprint (-)"],
+        );
         check("a.py", "# breakpoint()\ns = 'print(1)'\nself.print(1)\ndebug.breakpoint()\n", &[]);
         check("a.py", "if __name__ == '__main__':\n    print(1)\n    breakpoint()\n", &["3:5 breakpoint (-)"]);
     }

@@ -6,25 +6,24 @@
 //! only. To fix a failure: remove the call, use the logger, or say why it stays: `hypercare:allow` with a reason.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use aho_corasick::AhoCorasick;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::bundler::{self, Drop};
+use super::debug_places::{self, Aim};
 use super::debug_rules::{self, Hit, Weight};
 use super::linters;
 use super::role::{EntryPoints, Role};
-use super::syntax::{self, Language, Source};
+use super::syntax::{self, Source};
 use crate::domain::problem::Problem;
 use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
-use crate::gates::context::{Repo, RepoFile, SOURCE_FILE_BYTES_MAX, off_thread, on_every_core};
+use crate::gates::context::{Repo, RepoFile, SOURCE_FILE_BYTES_MAX, off_thread};
 use crate::gates::facts::Facts;
 use crate::gates::suppression::{self, Inline};
-use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
+use crate::gates::{About, Gate, GateContext, Lock, Part, Reader, Section, Stage};
 
 /// `[gates.code.leftover_debug]`
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
@@ -69,8 +68,8 @@ pub static ABOUT: About = About {
     reads: "sources in JavaScript, TypeScript, Vue, Svelte, Python, Go, Rust, Java, Ruby and PHP by syntax tree, and the \
             bundler's settings; not tests (only for focused ones), scripts, settings, stories, vendored or generated files",
     decides: "fails on debugger statements, console.log|debug|dir|trace|table, breakpoint(), pdb, binding.pry, byebug, \
-              var_dump, dd, dbg!, todo!, unimplemented!, spew.Dump, printStackTrace in code that ships; warns on plain \
-              prints where a logger is used, and on focused tests; notes what the bundler drops",
+              var_dump, dd, dbg!, todo!, unimplemented!, spew.Dump, printStackTrace in code that ships; warns on alert(), \
+              on plain prints where a logger is used, and on focused tests; notes what the bundler drops",
     fix: "remove the call or use the logger; intended output: // hypercare:allow code.leftover_debug -- <reason>",
 };
 
@@ -85,9 +84,22 @@ impl Gate for LeftoverDebug {
                 Ok(repo) => repo.clone(),
                 Err(outcome) => return *outcome,
             };
+            let found = match ctx.swept::<Looking>(ABOUT.id) {
+                Ok(found) => found,
+                Err(outcome) => return *outcome,
+            };
             let (facts, config) = (ctx.facts.clone(), ctx.config.clone());
-            off_thread(move || judge(&look(&repo, &facts, &config.code.leftover_debug))).await
+            off_thread(move || judge(&gather(&repo, found, &facts, &config.code.leftover_debug))).await
         })
+    }
+
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    fn reader(&self, ctx: &GateContext) -> Option<Part> {
+        let config = &ctx.config.code.leftover_debug;
+        ctx.repo.as_ref().map(|repo| Part::new(Looking::new(repo, &ctx.facts, config)))
     }
 }
 
@@ -115,106 +127,128 @@ struct Seen {
     /// One row per finding, for the ledger.
     rows: Vec<serde_json::Value>,
     drops: Vec<Drop>,
+    /// Hits that they take away.
+    dropped: usize,
 }
 
-/// Inspects all sources on as many threads as there are processors.
-fn look(repo: &Repo, facts: &Facts, config: &Config) -> Seen {
+/// Adds up what was found in each file.
+fn gather(repo: &Repo, mut found: Vec<(usize, Read)>, facts: &Facts, config: &Config) -> Seen {
     let logger = facts.of("logger").next().map(|f| f.value.clone());
-    let entries = EntryPoints::read(repo);
-    let sources: Vec<(&RepoFile, Source)> =
-        repo.files.iter().filter_map(|f| Source::of(&f.path).map(|s| (f, s))).collect();
-
-    let results = on_every_core(&sources, |(file, source)| look_at(repo, file, *source, &entries));
-    let mut seen = Seen { code_files: sources.len() as u64, drops: bundler::drops(repo), ..Seen::default() };
-    for ((file, _), Read { role, content }) in sources.iter().zip(results) {
-        let path = file.path.as_str();
+    let mut seen = Seen::default();
+    for source in repo.files.iter().filter_map(|file| Some((Source::of(&file.path)?, file))) {
+        seen.code_files += 1;
+        if let (Source::NoGrammar(name), file) = source
+            && Role::of_path(&file.path).ships()
+        {
+            seen.known += 1;
+            *seen.unsupported.entry(name).or_default() += 1;
+        }
+    }
+    // Settings first: they say what the hits mean.
+    seen.drops = found.iter_mut().flat_map(|(_, read)| std::mem::take(&mut read.drops)).collect();
+    for (nth, read) in found {
+        let path = repo.files[nth].path.as_str();
+        let Some(Code { role, hits }) = read.code else { continue };
         seen.known += u64::from(role.ships());
-        match content {
-            Content::Hits { hits, text } => {
+        match hits {
+            Some((hits, text)) => {
                 seen.covered += u64::from(role.ships());
                 report(&mut seen, path, &hits, &text, logger.as_deref(), config);
             }
-            Content::NotRead if role.ships() => seen.unparsable.push(path.to_string()),
-            Content::NoGrammar(name) if role.ships() => *seen.unsupported.entry(name).or_default() += 1,
-            Content::NotRead | Content::NoGrammar(_) => {}
+            None if role.ships() => seen.unparsable.push(path.to_string()),
+            None => {}
         }
     }
     seen
 }
 
-/// One file: the part it plays and what was found in it.
+/// What is read in one file.
 struct Read {
+    code: Option<Code>,
+    drops: Vec<Drop>,
+}
+
+/// The part that a source plays, and what was found in it.
+struct Code {
     role: Role,
-    content: Content,
+    /// The text is kept only where there are hits. `None`: it could not be read.
+    hits: Option<(Vec<Hit>, String)>,
 }
 
-enum Content {
-    /// Inspected. The text is kept only where there are hits.
-    Hits {
-        hits: Vec<Hit>,
-        text: String,
-    },
-    NotRead,
-    NoGrammar(&'static str),
+/// Looks at each source that ships, and at tests.
+struct Looking {
+    entries: EntryPoints,
+    allow: Vec<String>,
+    /// Plain output matters only beside a logger.
+    logger: bool,
 }
 
-/// One automaton per language, and one for tests.
-struct Words {
-    by_language: BTreeMap<Language, AhoCorasick>,
-    focus: AhoCorasick,
-}
-
-#[expect(clippy::expect_used, reason = "the words are constants, and every test of this gate builds the automata")]
-static WORDS: LazyLock<Words> = LazyLock::new(|| {
-    let automaton = |words: &[&str]| AhoCorasick::new(words).expect("constant words");
-    Words {
-        by_language: Language::ALL.map(|l| (l, automaton(debug_rules::candidates(l)))).into(),
-        focus: automaton(&debug_rules::FOCUS_CANDIDATES),
+impl Looking {
+    fn new(repo: &Repo, facts: &Facts, config: &Config) -> Looking {
+        let entries = EntryPoints::read(repo);
+        Looking { entries, allow: config.allow.clone(), logger: facts.any("logger") }
     }
-});
 
-impl Words {
-    fn any(&self, source: Source, role: Role, text: &[u8]) -> bool {
-        let language = match source {
-            Source::Grammar(language) => language,
-            Source::Embedded => Language::JavaScript,
-            Source::NoGrammar(_) => return false,
-        };
+    fn aim(&self, role: Role) -> Option<Aim> {
         match role {
-            Role::Test => self.focus.is_match(text),
-            _ => role.ships() && self.by_language.get(&language).is_some_and(|w| w.is_match(text)),
+            Role::Test => Some(Aim::Focus),
+            Role::Product if self.logger => Some(Aim::Prints),
+            _ => role.ships().then_some(Aim::Leftovers),
         }
     }
+
+    /// `None`: it could not be parsed.
+    fn hits(&self, source: Source, role: Role, text: &[u8]) -> Option<Vec<Hit>> {
+        let Some(aim) = self.aim(role) else { return Some(Vec::new()) };
+        let places = debug_places::places(source, aim, text, &self.allow);
+        if places.is_empty() {
+            return Some(Vec::new());
+        }
+        let mut hits = debug_rules::find(&syntax::parse(source, text)?, text, &places);
+        hits.retain(|hit| match hit.weight {
+            Weight::Leftover => role.ships(),
+            Weight::Console | Weight::Print | Weight::Mention | Weight::Alert | Weight::Ask => role == Role::Product,
+            Weight::Focus => role == Role::Test,
+        });
+        Some(hits)
+    }
 }
 
-fn look_at(repo: &Repo, file: &RepoFile, source: Source, entries: &EntryPoints) -> Read {
-    let clean = || Content::Hits { hits: Vec::new(), text: String::new() };
-    let role = Role::of_path(&file.path);
-    if !role.ships() && role != Role::Test {
-        return Read { role, content: clean() };
+/// Is it a source that is looked at, by its name?
+fn is_code(path: &str) -> Option<Source> {
+    let source = Source::of(path).filter(|source| !matches!(source, Source::NoGrammar(_)))?;
+    let role = Role::of_path(path);
+    (role.ships() || role == Role::Test).then_some(source)
+}
+
+impl Reader for Looking {
+    type Found = Read;
+
+    fn wants(&self, file: &RepoFile) -> Option<u64> {
+        let wanted = is_code(&file.path).is_some() || bundler::may_hold_settings(&file.path);
+        wanted.then_some(SOURCE_FILE_BYTES_MAX)
     }
-    if let Source::NoGrammar(name) = source {
-        return Read { role, content: Content::NoGrammar(name) };
+
+    fn read(&self, file: &RepoFile, text: Option<&[u8]>) -> Read {
+        let source = is_code(&file.path);
+        let Some(text) = text else {
+            let code = source.map(|_| Code { role: Role::of_path(&file.path), hits: None });
+            return Read { code, drops: Vec::new() };
+        };
+        let drops = match bundler::may_hold_settings(&file.path) {
+            true => bundler::drops(&file.path, &String::from_utf8_lossy(text)),
+            false => Vec::new(),
+        };
+        let code = source.map(|source| {
+            let role = Role::of(&file.path, text, &self.entries);
+            let with_text = |hits: Vec<Hit>| match hits.is_empty() {
+                true => (hits, String::new()),
+                false => (hits, String::from_utf8_lossy(text).into_owned()),
+            };
+            Code { role, hits: self.hits(source, role, text).map(with_text) }
+        });
+        Read { code, drops }
     }
-    let text = match repo.read(&file.path, SOURCE_FILE_BYTES_MAX) {
-        Ok(text) if file.bytes <= SOURCE_FILE_BYTES_MAX => text,
-        _ => return Read { role, content: Content::NotRead },
-    };
-    let role = Role::of(&file.path, &text, entries);
-    if !WORDS.any(source, role, &text) {
-        return Read { role, content: clean() };
-    }
-    let Some(parsed) = syntax::parse(source, &text) else {
-        return Read { role, content: Content::NotRead };
-    };
-    let mut hits = debug_rules::find(&parsed, &text);
-    hits.retain(|hit| match hit.weight {
-        Weight::Leftover => role.ships(),
-        Weight::Console | Weight::Print => role == Role::Product,
-        Weight::Focus => role == Role::Test,
-    });
-    let text = if hits.is_empty() { String::new() } else { String::from_utf8_lossy(&text).into_owned() };
-    Read { role, content: Content::Hits { hits, text } }
 }
 
 /// Turns the hits of one file into findings.
@@ -239,12 +273,18 @@ fn report(seen: &mut Seen, path: &str, hits: &[Hit], text: &str, logger: Option<
             .find(|d| d.reaches(path) && (hit.rule == "console" && d.console || hit.rule == "debugger" && d.debugger));
         let (effect, severity, mut message) = match (dropped, hit.weight) {
             (Some(d), _) => {
+                seen.dropped += 1;
                 let by = format!(", dropped by {} ({}:{})", d.tool, d.file, d.line);
                 (Effect::Note, Severity::Info, format!("{} {place}{by}", hit.call))
             }
             (None, Weight::Leftover) => (Effect::Fail, Severity::Medium, format!("{} {place}", hit.call)),
             (None, Weight::Console) => (Effect::Fail, Severity::Low, format!("{} {place}", hit.call)),
             (None, Weight::Print) => (Effect::Warn, Severity::Low, format!("{} {place}", hit.call)),
+            (None, Weight::Alert) => (Effect::Warn, Severity::Low, format!("{} {place}", hit.call)),
+            (None, Weight::Mention) => {
+                (Effect::Note, Severity::Info, format!("{} {place}, not called there", hit.call))
+            }
+            (None, Weight::Ask) => (Effect::Note, Severity::Info, format!("{} {place}", hit.call)),
             (None, Weight::Focus) => {
                 (Effect::Warn, Severity::Medium, format!("{} {place} silences the other tests", hit.call))
             }
@@ -275,6 +315,8 @@ fn fix(hit: &Hit, logger: Option<&str>) -> String {
         Weight::Focus => format!("run the whole suite again: take the focus from `{}`", hit.call),
         Weight::Leftover if hit.rule == "unfinished" => "write the missing part, or answer with an error".into(),
         Weight::Leftover => "remove it".into(),
+        Weight::Mention => "see where it is called".into(),
+        Weight::Alert | Weight::Ask => "tell it in the page".into(),
         Weight::Console | Weight::Print => match logger {
             Some(logger) => format!("remove it or use {logger}"),
             None => "remove it or use a logger".into(),
@@ -331,17 +373,20 @@ fn judge(seen: &Seen) -> Outcome {
             format!("{first} is the first; mend its syntax, or mark it generated with @generated in its first lines"),
         )
     } else if warns > 0 {
-        let focus = counted(Effect::Warn).filter(|(_, f)| f.rule == "focused-test").count();
-        let parts = [(focus, "focused test"), (warns - focus, "print")];
+        let of = |rule| counted(Effect::Warn).filter(|(_, f)| f.rule == rule).count();
+        let (focus, alerts) = (of("focused-test"), of("alert"));
+        let parts = [(focus, "focused test"), (alerts, "alert"), (warns - focus - alerts, "print")];
         let parts: Vec<String> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, w)| count(*n, w)).collect();
-        Outcome::warn(format!("{} in {}", parts.join(" and "), count(files(counted(Effect::Warn)), "file")))
+        Outcome::warn(format!("{} in {}", parts.join(", "), count(files(counted(Effect::Warn)), "file")))
     } else if (seen.covered as f64) < seen.known as f64 * COVERED_SHARE_MIN {
         let also =
             if languages.is_empty() { String::new() } else { format!(" (no grammar for {})", languages.join(", ")) };
         Outcome::warn(format!("no leftovers in the {} of {} files inspected{also}", seen.covered, seen.known))
     } else {
-        let notes = counted(Effect::Note).count();
-        let also = if notes > 0 { format!("; {} dropped by the bundler", count(notes, "call")) } else { String::new() };
+        let also = match seen.dropped {
+            0 => String::new(),
+            n => format!("; {} dropped by the bundler", count(n, "call")),
+        };
         Outcome::pass(format!("no leftovers in {}{also}", count(seen.covered as usize, "file")))
     };
 
@@ -383,11 +428,13 @@ fn files<'f>(findings: impl Iterator<Item = &'f (Effect, Finding)>) -> usize {
 mod tests {
     use super::*;
     use crate::domain::verdict::Verdict;
-    use crate::gates::testing;
+    use crate::gates::{sweep, testing};
 
     fn run_with(files: &[(&str, &str)], facts: &[(&'static str, &str)], config: &Config) -> Outcome {
         let (_dir, repo) = testing::repo(files);
-        judge(&look(&repo, &testing::facts(facts), config))
+        let facts = testing::facts(facts);
+        let found = sweep::alone(&repo, Looking::new(&repo, &facts, config));
+        judge(&gather(&repo, found, &facts, config))
     }
 
     fn run(files: &[(&str, &str)]) -> Outcome {

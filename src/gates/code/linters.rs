@@ -6,6 +6,7 @@ pub fn suppression(lines: &[&str], row: usize, rule: &str) -> Option<String> {
     let (linters, marks): (&[&str], &[&str]) = match rule {
         "console" => (&["no-console", "noConsole", "noConsoleLog"], &[]),
         "debugger" => (&["no-debugger", "noDebugger", "Lint/Debugger"], &["noqa: T100"]),
+        "alert" => (&["no-alert"], &[]),
         "print" => (&["Rails/Output", "forbidigo"], &["noqa: T201", "noqa: T203", "nolint:forbidigo"]),
         "focused-test" => (&["no-focused-tests", "no-only-tests", "no-exclusive-tests", "RSpec/Focus"], &[]),
         _ => return None,

@@ -6,7 +6,8 @@ pub mod secrets;
 
 pub mod bundler;
 pub mod coverage_facts;
-pub mod debug_rules;
+mod debug_places;
+mod debug_rules;
 pub mod linters;
 pub mod paths;
 pub mod reports;

@@ -24,6 +24,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use ignore::gitignore::Gitignore;
 use serde::{Deserialize, Serialize};
 
 use self::allowed::Allowed;
@@ -33,11 +34,11 @@ use crate::domain::evidence::sha256_hex;
 use crate::domain::problem::Problem;
 use crate::domain::units::count;
 use crate::domain::verdict::{Class, Confidence, Finding, Outcome, Severity, Tier};
-use crate::gates::context::{Repo, RepoFile, off_thread, on_every_core};
+use crate::gates::context::{Repo, RepoFile, off_thread};
 use crate::gates::facts::git::GitError;
 use crate::gates::patterns;
 use crate::gates::suppression::{self, Inline};
-use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
+use crate::gates::{About, Gate, GateContext, Lock, Part, Reader, Section, Stage};
 
 /// `[gates.code.secrets]`
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
@@ -101,9 +102,21 @@ impl Gate for Secrets {
                 Ok(repo) => repo.clone(),
                 Err(outcome) => return *outcome,
             };
+            let found = match ctx.swept::<Looking>(ABOUT.id) {
+                Ok(found) => found,
+                Err(outcome) => return *outcome,
+            };
             let config = ctx.config.clone();
-            off_thread(move || judge(&look(&repo, &config.code.secrets))).await
+            off_thread(move || judge(&gather(&repo, found, &config.code.secrets))).await
         })
+    }
+
+    fn keeps(&self) -> bool {
+        true
+    }
+
+    fn reader(&self, ctx: &GateContext) -> Option<Part> {
+        ctx.repo.as_ref().map(|repo| Part::new(Looking::new(repo, &ctx.config.code.secrets)))
     }
 }
 
@@ -158,17 +171,48 @@ struct Looked {
     whole: bool,
 }
 
-fn look(repo: &Repo, config: &Config) -> Seen {
-    let (allowed, excluded) = (Allowed::read(repo), patterns::matcher(Path::new(""), &config.exclude));
-    let is_excluded = |path: &str| patterns::covers(excluded.as_ref(), path);
-    let files: Vec<&RepoFile> = repo.files.iter().filter(|f| !is_excluded(&f.path)).collect();
-    let results = on_every_core(&files, |file| look_at(repo, file, &allowed));
-    let mut seen = Seen { known: files.len() as u64, ..Seen::default() };
+/// Looks at each file that may hold text.
+struct Looking {
+    allowed: Allowed,
+    excluded: Option<Gitignore>,
+}
+
+impl Looking {
+    fn new(repo: &Repo, config: &Config) -> Looking {
+        Looking { allowed: Allowed::read(repo), excluded: patterns::matcher(Path::new(""), &config.exclude) }
+    }
+
+    fn is_excluded(&self, path: &str) -> bool {
+        patterns::covers(self.excluded.as_ref(), path)
+    }
+}
+
+impl Reader for Looking {
+    type Found = Looked;
+
+    fn wants(&self, file: &RepoFile) -> Option<u64> {
+        (!files::is_noise(&file.path) && !self.is_excluded(&file.path)).then_some(FILE_BYTES_MAX)
+    }
+
+    fn read(&self, file: &RepoFile, text: Option<&[u8]>) -> Looked {
+        let Some(text) = text else { return Looked { told: Vec::new(), whole: false } };
+        let Some(archive) = archives::unpack(&file.path, text) else {
+            return Looked { told: told(&file.path, text, &self.allowed), whole: true };
+        };
+        let inner = |e: &archives::Entry| told(&format!("{}!{}", file.path, e.path), &e.bytes, &self.allowed);
+        Looked { told: archive.entries.iter().flat_map(inner).collect(), whole: !archive.partly }
+    }
+}
+
+/// Adds up what was found in each file, and looks at the history.
+fn gather(repo: &Repo, found: Vec<(usize, Looked)>, config: &Config) -> Seen {
+    let looking = Looking::new(repo, config);
+    let mut seen = Seen { known: found.len() as u64, ..Seen::default() };
     let mut present = HashSet::new();
-    for (file, Looked { told, whole }) in files.iter().zip(results) {
+    for (nth, Looked { told, whole }) in found {
         seen.inspected += u64::from(whole);
         if !whole {
-            seen.unreadable.push(file.path.clone());
+            seen.unreadable.push(repo.files[nth].path.clone());
         }
         let mut ordinals = BTreeMap::new();
         for told in told {
@@ -189,9 +233,9 @@ fn look(repo: &Repo, config: &Config) -> Seen {
         None => Reach::NoGit,
         Some(git) => match history::look(git, &present, HISTORY_WITHIN) {
             Ok(History { past, commits, shallow }) => {
-                for past in past.into_iter().filter(|p| !is_excluded(&p.path)) {
+                for past in past.into_iter().filter(|p| !looking.is_excluded(&p.path)) {
                     let mut finding = finding(&past.hit, &past.path, (past.line, 1), &past.masked, 0, Some(&past));
-                    finding.suppressed = allowed.by(&past.path, past.line, &past.masked, &past.hit.value.0);
+                    finding.suppressed = looking.allowed.by(&past.path, past.line, &past.masked, &past.hit.value.0);
                     seen.add(finding, &past.hit, Some(&past));
                 }
                 Reach::Commits { commits, shallow }
@@ -200,21 +244,6 @@ fn look(repo: &Repo, config: &Config) -> Seen {
         },
     };
     seen
-}
-
-fn look_at(repo: &Repo, file: &RepoFile, allowed: &Allowed) -> Looked {
-    if file.bytes == 0 {
-        return Looked { told: Vec::new(), whole: true };
-    }
-    let text = match repo.read(&file.path, FILE_BYTES_MAX) {
-        Ok(text) if file.bytes <= FILE_BYTES_MAX => text,
-        _ => return Looked { told: Vec::new(), whole: false },
-    };
-    let Some(archive) = archives::unpack(&file.path, &text) else {
-        return Looked { told: told(&file.path, &text, allowed), whole: true };
-    };
-    let inner = |entry: &archives::Entry| told(&format!("{}!{}", file.path, entry.path), &entry.bytes, allowed);
-    Looked { told: archive.entries.iter().flat_map(inner).collect(), whole: !archive.partly }
 }
 
 /// The secrets of one text.

@@ -231,6 +231,18 @@ pub fn walk<'t>(tree: &'t Tree, mut visit: impl FnMut(Node<'t>, &[Node<'t>]) -> 
     }
 }
 
+/// Visits, in source order, the nodes that span one of the places (byte offsets, ascending), with their ancestors.
+pub fn walk_to<'t>(tree: &'t Tree, places: &[usize], mut visit: impl FnMut(Node<'t>, &[Node<'t>])) {
+    walk(tree, |node, ancestors| {
+        let next = places.partition_point(|at| *at < node.start_byte());
+        if places.get(next).is_none_or(|at| *at >= node.end_byte()) {
+            return Visit::Skip;
+        }
+        visit(node, ancestors);
+        Visit::Enter
+    });
+}
+
 /// The node's text; empty where it is not UTF-8.
 pub fn text<'s>(node: Node<'_>, source: &'s [u8]) -> &'s str {
     node.utf8_text(source).unwrap_or_default()

@@ -1,6 +1,7 @@
 //! One walk of the repository for all gates: what git tracks plus what it neither tracks nor ignores; without git,
 //! every file that no ignore file names.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -56,10 +57,22 @@ fn walked(root: &Path) -> Vec<RepoFile> {
     sized(root, names)
 }
 
-/// Regular files only: no links (they may leave the repository), no submodules, nothing that was deleted.
+/// Regular files only: no links and nothing below one (they may leave the repository), no submodules, nothing that was
+/// deleted.
 fn sized(root: &Path, names: impl Iterator<Item = String>) -> Vec<RepoFile> {
+    let mut folders: HashMap<String, bool> = HashMap::new();
+    let mut within = |path: &str| {
+        let Some((folder, _)) = path.rsplit_once('/') else { return true };
+        if let Some(known) = folders.get(folder) {
+            return *known;
+        }
+        let real = root.join(folder).canonicalize().is_ok_and(|real| real == root.join(folder));
+        folders.insert(folder.to_string(), real);
+        real
+    };
     let mut files: Vec<RepoFile> = names
         .filter(|n| !n.split('/').any(|part| SKIPPED.contains(&part)))
+        .filter(|n| within(n))
         .filter_map(|path| {
             let meta = std::fs::symlink_metadata(root.join(&path)).ok()?;
             meta.is_file().then_some(RepoFile { bytes: meta.len(), path })

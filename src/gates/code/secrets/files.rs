@@ -4,11 +4,10 @@ use super::assignment::Form;
 use super::scan::{Kind, People, View};
 use crate::gates::code::role::Role;
 
-/// Pictures, sounds, fonts: their bytes are noise.
+/// Pictures, sounds, fonts: their bytes are noise. Programs are not: what was a constant is still readable there.
 const NOISE: &[&str] = &[
     "png", "jpg", "jpeg", "gif", "webp", "avif", "ico", "bmp", "tif", "tiff", "psd", "mp3", "mp4", "m4a", "m4v", "mov",
-    "avi", "webm", "ogg", "ogv", "wav", "flac", "woff", "woff2", "ttf", "otf", "eot", "pdf", "wasm", "node", "so",
-    "dll", "dylib", "exe", "a", "o", "lib", "pyc", "class",
+    "avi", "webm", "ogg", "ogv", "wav", "flac", "woff", "woff2", "ttf", "otf", "eot", "pdf",
 ];
 /// Hashes by the thousand, none of them secret.
 const LOCKS: &[&str] = &[
@@ -125,14 +124,20 @@ const PROSE: &[&str] = &[
     "scss", "less",
 ];
 
+/// By its name: there is nothing to look for.
+pub(super) fn is_noise(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.rsplit_once('.').is_some_and(|(_, ending)| NOISE.contains(&ending.to_ascii_lowercase().as_str()))
+}
+
 /// `None`: there is nothing to look for.
 pub(super) fn view(path: &str, head: &[u8]) -> Option<View> {
+    if is_noise(path) {
+        return None;
+    }
     let lower = path.to_ascii_lowercase();
     let name = lower.rsplit('/').next().unwrap_or(&lower);
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    if NOISE.contains(&ending) {
-        return None;
-    }
     let binary = head.iter().take(8_192).any(|b| *b == 0);
     let minified = name.contains(".min.") || ending == "map" || is_packed(head);
     let role = Role::of_path(path);
