@@ -72,7 +72,9 @@ pub(super) fn judge(name: &str, value: &str, place: Range<usize>, path: &str, vi
         return Some(Hit { confidence: if sample { Confidence::Low } else { basic.confidence }, ..basic });
     }
     let short = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
-    let secret = is_secret_name(&short) || is_secret_name(name) || short.ends_with("secret_key_base");
+    // The credentials of container registries.
+    let registry = short == "auth" && is_random(value) && value.len() >= 24;
+    let secret = registry || is_secret_name(&short) || is_secret_name(name) || short.ends_with("secret_key_base");
     if !secret || is_harmless(&short) {
         return None;
     }

@@ -61,7 +61,12 @@ pub(super) const RULES: &[Rule] = &[
     ),
     rule("anthropic-key", "Anthropic", Critical, &[("sk-ant-", &[Run(Word, 24, 120)])]),
     rule("atlassian-token", "Atlassian", Critical, &[("ATATT3", &[Run(Word, 100, 250), Text("="), exactly(Hex, 8)])]),
-    rule("aws-access-key", "AWS", High, &[("AKIA", AWS_ID), ("ASIA", AWS_ID), ("ABIA", AWS_ID), ("ACCA", AWS_ID)]),
+    rule(
+        "aws-access-key",
+        "AWS",
+        High,
+        &[("AKIA", AWS_ID), ("ASIA", AWS_ID), ("A3T", &[exactly(Upper32, 17)]), ("ABIA", AWS_ID), ("ACCA", AWS_ID)],
+    ),
     rule("aws-bedrock-key", "AWS", Critical, &[("ABSK", &[Run(Base64, 109, 269)])]),
     rule("azure-storage-key", "Azure", Critical, &[("AccountKey=", &[exactly(Base64, 88)])]),
     behind(

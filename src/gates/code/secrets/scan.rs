@@ -157,9 +157,9 @@ fn shaped(text: &[u8], at: usize, rule: &'static Rule, nth: usize) -> Option<Hit
         return None;
     }
     let valid = rule.check.of(token, prefix);
-    // Invented ones have the shape but not the checksum; formats change, so they are not thrown away.
+    // Invented ones have the shape but not the checksum; formats change, so a person has to look.
     let (severity, confidence) = match valid {
-        Some(false) => (rule.severity.min(Severity::Medium), Confidence::Low),
+        Some(false) => (rule.severity.min(Severity::Medium), Confidence::Medium),
         _ => (rule.severity, Confidence::High),
     };
     if rule.id == "jwt" && valid == Some(false) {
