@@ -37,16 +37,17 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 venv=target/test-venv
-if ! "$venv/bin/python" -c 'import aiosmtpd, prometheus_client, opentelemetry.exporter.otlp.proto.http' 2>/dev/null; then
-  echo "setup: installing from PyPI into $venv: aiosmtpd prometheus_client opentelemetry"
+if ! "$venv/bin/python" -c 'import aiosmtpd, prometheus_client, opentelemetry.exporter.otlp.proto.http, ruff' 2>/dev/null; then
+  echo "setup: installing from PyPI into $venv: aiosmtpd prometheus_client opentelemetry ruff"
   python3 -m venv "$venv" 2>/dev/null || { echo "setup: python3 -m venv failed; on Debian install python3-venv" >&2; exit 1; }
   "$venv/bin/pip" install --quiet --disable-pip-version-check aiosmtpd==1.4.6 prometheus_client==0.22.1 \
-    opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2
+    opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 ruff==0.17.6
 fi
 
 node_dir=target/test-node
-if [ ! -d "$node_dir/node_modules/express" ]; then
-  echo "setup: installing from npm into $node_dir: express helmet"
+if [ ! -d "$node_dir/node_modules/typescript-eslint" ]; then
+  echo "setup: installing from npm into $node_dir: express helmet eslint typescript-eslint typescript"
   mkdir -p "$node_dir"
-  npm install --silent --no-audit --no-fund --prefix "$node_dir" express@4 helmet@8 >/dev/null
+  npm install --silent --no-audit --no-fund --prefix "$node_dir" express@4 helmet@8 \
+    eslint@9 typescript-eslint@8 typescript@5 >/dev/null
 fi
