@@ -135,7 +135,8 @@ fn look(repo: &Repo, config: &Config) -> Seen {
             }
             Err(_) => continue,
         };
-        if let Some((line, what)) = secret_files::key_material(path, &bytes).filter(|_| may_hold_key) {
+        let key = may_hold_key.then(|| secret_files::key_material(path, &bytes)).flatten();
+        if let Some((line, what)) = key {
             seen.keys.push((path.clone(), line, what, tracked.holds(path)));
         }
         let text = String::from_utf8_lossy(&bytes);
@@ -316,9 +317,12 @@ static READS_ENV: LazyLock<Option<Regex>> = LazyLock::new(|| {
     .ok()
 });
 
+/// One of them is in every such line: cheaper than the pattern.
+const READS_ENV_WORDS: [&str; 3] = ["env", "ENV", "Env"];
+
 fn needs(seen: &mut Seen, path: &str, text: &str) {
     let Some(reads) = READS_ENV.as_ref().filter(|_| Role::of_path(path).ships()) else { return };
-    for (row, line) in text.lines().enumerate() {
+    for (row, line) in text.lines().enumerate().filter(|(_, line)| READS_ENV_WORDS.iter().any(|w| line.contains(w))) {
         for name in reads.captures_iter(line).filter_map(|c| c.get(1)).map(|m| m.as_str()) {
             if secret_values::is_secret_name(name) || name == "DATABASE_URL" {
                 seen.needs.entry(name.to_string()).or_insert(format!("{path}:{}", row + 1));
