@@ -14,6 +14,7 @@ declare -A debian=(
   [python3]=python3
   [node]=nodejs
   [npm]=npm
+  [ssh-keygen]=openssh-client
   [strace]=strace
   [unshare]=util-linux
 )

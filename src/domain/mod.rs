@@ -24,6 +24,7 @@ pub mod rollup;
 pub mod scan;
 pub mod secret;
 pub mod service;
+pub mod sshsig;
 pub mod stats;
 pub mod sum;
 pub mod units;
