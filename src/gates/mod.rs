@@ -8,6 +8,7 @@ mod cache;
 pub mod context;
 pub mod decision;
 pub mod facts;
+pub mod forge;
 pub mod import;
 pub mod judge;
 pub mod not_built;

@@ -206,7 +206,13 @@ impl Guard {
 
     /// The prober of one gate. All probers of a gate share its budget.
     pub fn prober(self: &Arc<Guard>, gate: &str, intent: Intent) -> Prober {
-        Prober { guard: self.clone(), gate: gate.into(), intent, sent: self.counter(gate) }
+        Prober { guard: self.clone(), gate: gate.into(), intent, api: None, sent: self.counter(gate) }
+    }
+
+    /// The prober of a gate for one service that is no target, but that the operator gave a token for: a forge's API.
+    /// GETs to that origin only; pace, budget and ledger as everywhere.
+    pub fn api_prober(self: &Arc<Guard>, gate: &str, api: &Url) -> Prober {
+        Prober { api: Some(api.origin()), ..self.prober(gate, Intent::Passive) }
     }
 
     /// Requests that `gate` has sent so far.
@@ -252,6 +258,8 @@ pub struct Prober {
     guard: Arc<Guard>,
     gate: Arc<str>,
     intent: Intent,
+    /// Where it may go although that is no target.
+    api: Option<url::Origin>,
     sent: Arc<AtomicU64>,
 }
 
@@ -261,7 +269,9 @@ impl Prober {
     pub async fn send(&self, request: Request) -> Result<Response, NetError> {
         let guard = &*self.guard;
         self.check_method(&request)?;
-        guard.authorise(&request.url, self.intent).await?;
+        if self.api.as_ref() != Some(&request.url.origin()) {
+            guard.authorise(&request.url, self.intent).await?;
+        }
         let host = guard.host(&request.url);
         tokio::select! {
             biased;
@@ -443,6 +453,21 @@ mod tests {
         assert!(matches!(active.send(post("/api/refund/1")).await, Err(NetError::Refused(_))));
         assert!(matches!(active.send(post("/orders")).await, Err(NetError::Connect(_))));
         assert!(matches!(active.get(url("http://elsewhere.invalid/")).await, Err(NetError::Refused(_))));
+    }
+
+    #[tokio::test]
+    async fn an_api_prober_reads_its_own_origin_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let guard = guard(dir.path(), vec![], Safety::default());
+        let prober = guard.api_prober("g", &url("https://api.forge.invalid/v1"));
+        // Refused by nobody; it is the name that does not exist.
+        let asked = prober.get(url("https://api.forge.invalid/v1/x")).await;
+        assert!(!matches!(asked, Err(NetError::Refused(_))), "{asked:?}");
+        for other in ["https://forge.invalid/", "http://api.forge.invalid/", "https://api.forge.invalid:444/"] {
+            assert!(matches!(prober.get(url(other)).await, Err(NetError::Refused(_))), "{other}");
+        }
+        let post = Request::post(url("https://api.forge.invalid/v1/x"), "text/plain", "x");
+        assert!(matches!(prober.send(post).await, Err(NetError::Refused(_))));
     }
 
     #[tokio::test]

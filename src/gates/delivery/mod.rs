@@ -3,11 +3,11 @@
 pub mod naming;
 pub mod pipeline;
 
-pub mod ci_commands;
-pub mod ci_github;
-pub mod ci_gitlab;
-pub mod ci_model;
+mod chain;
+pub mod ci;
+mod packages;
 mod refs;
+mod run;
 
 use serde::{Deserialize, Serialize};
 

@@ -1,23 +1,24 @@
 //! Gate `delivery.pipeline`: does every deploy come after a build and after tests that can fail?
 //!
-//! Reads the CI files as a job graph (`ci_github.rs`, `ci_gitlab.rs`, commands by `ci_commands.rs`) and asks: is there a
-//! build, a test, a deploy; has each deploying job a test among what it needs; do tests run on pull requests and on the
-//! default branch; can a stranger's pull request run code with our secrets. Tests that cannot fail do not count. A file
-//! proves an intention only: without a run for this commit the gate warns. To fix a failure: add the missing `needs`.
+//! Reads the CI files as job graphs (`ci/`, one reader a system) and asks (`chain.rs`): is there a build, a test, a deploy;
+//! has each deploying job a test among what it needs; do tests run on pull requests and on the default branch; can a
+//! stranger's pull request run code with our secrets. Tests that cannot fail do not count. A file proves an intention
+//! only: without a run for this commit the gate warns. To fix a failure: add the missing `needs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::ci_commands::{Indirect, Work, makefile_targets};
-use super::ci_github::{self, Surroundings, Workflow};
-use super::ci_gitlab::{self, Include};
-use super::ci_model::{Job, Pipeline};
+use super::chain;
+use super::ci;
+use super::ci::model::{Job, Pipeline};
+use super::packages::package;
+use super::run::{self, Run};
+use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
-use crate::gates::context::{Repo, off_thread};
-use crate::gates::import::yaml;
+use crate::gates::context::Repo;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.delivery.pipeline]`
@@ -45,8 +46,9 @@ pub static ABOUT: About = About {
     needs: &[],
     timeout: Duration::from_secs(120),
     skipped_for: &[],
-    reads: "GitHub Actions workflows and GitLab CI with their local includes, the scripts and make targets they call, and \
-            the CI system's own variables when run inside it",
+    reads: "GitHub Actions, GitLab CI, CircleCI, Azure Pipelines, Bitbucket, Drone, Woodpecker and Jenkinsfiles with their \
+            local includes and templates, the scripts and make targets they call, and the run of this commit: from the \
+            CI system's own variables, or from the forge by GITHUB_TOKEN, GITLAB_TOKEN or GITEA_TOKEN",
     decides: "every deploying job has an effective test before it; tests run on pull requests and the default branch; \
               tests under continue-on-error, allow_failure, || true, set +e, if: false or --passWithNoTests do not count; \
               checkouts of strangers under pull_request_target and event fields inside scripts fail; unpinned actions \
@@ -66,150 +68,45 @@ impl Gate for CiPipeline {
                 Err(outcome) => return *outcome,
             };
             let config = ctx.config.clone();
-            let run = run_evidence(|name| std::env::var(name).ok(), ctx.rid.commit.as_deref());
-            off_thread(move || {
-                let config = &config.delivery.pipeline;
-                judge(&look(&repo, config, run), config)
-            })
-            .await
+            let own = config.clone();
+            let looked = tokio::task::spawn_blocking(move || look(&repo, &own.delivery.pipeline)).await;
+            let mut seen = match looked {
+                Ok(seen) => seen,
+                Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
+                Err(_) => return Outcome::error("stopped", "the run was stopped before the gate had ended"),
+            };
+            seen.run = match run::inside(|name| std::env::var(name).ok(), ctx.rid.commit.as_deref()) {
+                Some(inside) => inside,
+                // Without a chain to confirm nobody need be asked.
+                None if seen.read.pipelines.is_empty() => seen.run,
+                None => run::ask(ctx, ABOUT.id, &chain_files(&seen.read)).await,
+            };
+            judge(&seen, &config.delivery.pipeline)
         })
     }
 }
 
-/// A run of the pipeline for the commit that is checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Run {
-    url: String,
-    commit: String,
-}
-
 /// Everything the verdict rests on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Seen {
-    pipelines: Vec<Pipeline>,
-    /// CI files that could not be read: path and why.
-    unreadable: Vec<(String, String)>,
-    /// CI systems without a reader here: path and name.
-    unsupported: Vec<(String, &'static str)>,
-    run: Option<Run>,
+    read: ci::Read,
+    run: Run,
+    /// What is published rather than deployed: a library or a program, and nothing here that is put on a server.
+    package: Option<String>,
 }
 
-/// CI variables speak for this commit, or not at all: a foreign run proves nothing.
-fn run_evidence(variable: impl Fn(&str) -> Option<String>, commit: Option<&str>) -> Option<Run> {
-    let commit = commit?;
-    let is_ours = |sha: &Option<String>| sha.as_deref() == Some(commit);
-    if is_ours(&variable("GITHUB_SHA")) {
-        let part = |name| variable(name).filter(|v| !v.is_empty());
-        let url = format!(
-            "{}/{}/actions/runs/{}",
-            part("GITHUB_SERVER_URL")?,
-            part("GITHUB_REPOSITORY")?,
-            part("GITHUB_RUN_ID")?
-        );
-        return Some(Run { url, commit: commit.into() });
-    }
-    if is_ours(&variable("CI_COMMIT_SHA")) {
-        return Some(Run { url: variable("CI_PIPELINE_URL")?, commit: commit.into() });
-    }
-    None
+/// Files whose jobs build, test or deploy.
+fn chain_files(read: &ci::Read) -> Vec<String> {
+    let jobs = read.pipelines.iter().flat_map(|p| &p.jobs);
+    let files: BTreeSet<String> = jobs.filter(|j| !j.commands.is_empty()).map(|j| j.file.clone()).collect();
+    files.into_iter().collect()
 }
 
-/// CI files are written by hand; a larger one is not.
-const CI_FILE_BYTES_MAX: u64 = 1024 * 1024;
-/// Local includes may include more.
-const INCLUDES_MAX: usize = 50;
-
-fn look(repo: &Repo, config: &Config, run: Option<Run>) -> Seen {
-    let mut seen = Seen { run, ..Seen::default() };
+/// Blocking: reads files and asks git.
+fn look(repo: &Repo, config: &Config) -> Seen {
     let default_branch = config.default_branch.clone().unwrap_or_else(|| default_branch(repo));
-    let indirect = indirect(repo);
-    let read = |path: &str| repo.read_text(path, CI_FILE_BYTES_MAX).map_err(|e| e.kind().to_string());
-
-    let mut texts: Vec<(String, String, serde_json::Value)> = Vec::new();
-    let mut actions = BTreeMap::new();
-    for file in repo.files.iter().filter(|f| is_yaml(&f.path)) {
-        let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
-        if folder == ".github/workflows" {
-            match read(&file.path).and_then(|text| parse(&text).map(|yaml| (text, yaml))) {
-                Ok((text, yaml)) => texts.push((file.path.clone(), text, yaml)),
-                Err(why) => seen.unreadable.push((file.path.clone(), why)),
-            }
-        } else if matches!(name, "action.yml" | "action.yaml")
-            && let Ok(yaml) = read(&file.path).and_then(|text| parse(&text))
-        {
-            actions.insert(folder.to_string(), yaml);
-        }
-    }
-    if !texts.is_empty() {
-        let workflows: Vec<Workflow<'_>> =
-            texts.iter().map(|(path, text, yaml)| Workflow { path, text, yaml: yaml.clone() }).collect();
-        let around = Surroundings { default_branch: &default_branch, indirect: &indirect, actions: &actions };
-        seen.pipelines.push(ci_github::pipeline(&workflows, &around));
-    }
-
-    let main = [".gitlab-ci.yml", ".gitlab-ci.yaml"].into_iter().find(|p| repo.files.iter().any(|f| f.path == *p));
-    if let Some(main) = main {
-        let mut files = Vec::new();
-        let mut open = vec![main.to_string()];
-        while let Some(path) = open.pop().filter(|_| files.len() < INCLUDES_MAX) {
-            match read(&path).and_then(|text| parse(&text).map(|yaml| (text, yaml))) {
-                Ok((text, yaml)) => {
-                    for include in ci_gitlab::includes(&yaml["include"]) {
-                        if let Include::Local(local) = include
-                            && !files.iter().any(|(p, _, _)| *p == local)
-                        {
-                            let wanted = |f: &&crate::gates::context::RepoFile| glob_path(&local, &f.path);
-                            open.extend(repo.files.iter().filter(wanted).map(|f| f.path.clone()));
-                        }
-                    }
-                    // The including file wins over what it includes.
-                    files.insert(0, (path, text, yaml));
-                }
-                Err(why) => seen.unreadable.push((path, why)),
-            }
-        }
-        if !files.is_empty() {
-            seen.pipelines.push(ci_gitlab::pipeline(&files, &default_branch, &indirect));
-        }
-    }
-    for file in repo.files.iter() {
-        if let Some(system) = unsupported(&file.path) {
-            seen.unsupported.push((file.path.clone(), system));
-        }
-    }
-    seen
-}
-
-fn is_yaml(path: &str) -> bool {
-    path.ends_with(".yml") || path.ends_with(".yaml")
-}
-
-/// GitLab's includes may hold wildcards.
-fn glob_path(pattern: &str, path: &str) -> bool {
-    let pattern = regex::escape(pattern).replace(r"\*\*", ".*").replace(r"\*", "[^/]*");
-    regex::Regex::new(&format!("^{pattern}$")).is_ok_and(|r| r.is_match(path))
-}
-
-fn parse(text: &str) -> Result<serde_json::Value, String> {
-    let mut documents = yaml::documents(text).map_err(|e| e.to_string())?;
-    // GitLab allows a header document (`spec:`) before the pipeline.
-    documents.pop().filter(serde_json::Value::is_object).ok_or_else(|| "the file holds no mapping".to_string())
-}
-
-fn unsupported(path: &str) -> Option<&'static str> {
-    match path {
-        "Jenkinsfile" => Some("Jenkins"),
-        ".circleci/config.yml" | ".circleci/config.yaml" => Some("CircleCI"),
-        "azure-pipelines.yml" | "azure-pipelines.yaml" => Some("Azure Pipelines"),
-        "bitbucket-pipelines.yml" => Some("Bitbucket Pipelines"),
-        ".drone.yml" => Some("Drone"),
-        ".travis.yml" => Some("Travis CI"),
-        "appveyor.yml" | ".appveyor.yml" => Some("AppVeyor"),
-        ".buildkite/pipeline.yml" | ".buildkite/pipeline.yaml" => Some("Buildkite"),
-        _ if path == ".woodpecker.yml" || path.starts_with(".woodpecker/") => Some("Woodpecker"),
-        _ if path.starts_with(".teamcity/") => Some("TeamCity"),
-        _ => None,
-    }
+    let run = Run::Unknown { why: "nobody was asked".into() };
+    Seen { read: ci::read(repo, &default_branch), run, package: package(repo) }
 }
 
 fn default_branch(repo: &Repo) -> String {
@@ -222,229 +119,80 @@ fn default_branch(repo: &Repo) -> String {
     known.map(str::to_string).or_else(|| branches.lines().next().map(str::to_string)).unwrap_or_else(|| "main".into())
 }
 
-fn indirect(repo: &Repo) -> Indirect {
-    let mut out = Indirect::default();
-    for file in repo.files.iter().filter(|f| !f.path.contains("node_modules/")) {
-        let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
-        if name == "package.json"
-            && let Ok(bytes) = repo.read(&file.path, CI_FILE_BYTES_MAX)
-            && let Ok(manifest) = serde_json::from_slice::<serde_json::Value>(&bytes)
-        {
-            for (script, text) in manifest["scripts"].as_object().into_iter().flatten() {
-                out.scripts.insert((folder.into(), script.clone()), text.as_str().unwrap_or_default().into());
-            }
-        } else if folder.is_empty() && matches!(name, "Makefile" | "makefile" | "GNUmakefile") {
-            out.targets = makefile_targets(&repo.read_text(&file.path, CI_FILE_BYTES_MAX).unwrap_or_default());
-        }
-    }
-    out
-}
-
-/// Deploys of a kind that may go without tests: a reviewer's preview, documentation, a component catalogue.
-fn is_side_show(job: &Job) -> bool {
-    let names =
-        format!("{} {} {}", job.name, job.environment.as_deref().unwrap_or_default(), job.file).to_ascii_lowercase();
-    ["preview", "review", "docs", "documentation", "storybook"].iter().any(|w| names.contains(w))
-}
-
-/// What is wrong with one system's chain.
-#[derive(Debug, Default)]
-struct Chain {
-    fails: Vec<Finding>,
-    warns: Vec<Finding>,
-    notes: Vec<Finding>,
-}
-
-fn chain(pipeline: &Pipeline, config: &Config) -> Chain {
-    let mut out = Chain { warns: pipeline.habits.clone(), fails: pipeline.dangers.clone(), notes: Vec::new() };
-    let file = pipeline.files.first().map_or("", |f| f.as_str());
-    let opaque: Vec<&Job> = pipeline.jobs.iter().filter(|j| j.opaque.is_some()).collect();
-    let missing = |work: &str, fix: &str| {
-        Finding::new(format!("missing-{work}"), Severity::High, format!("no job runs a {work}"))
-            .in_file(file)
-            .fix(fix)
-            .identified_by(&["missing", work, pipeline.system])
-    };
-    for job in &opaque {
-        out.warns.push(
-            Finding::new(
-                "opaque",
-                Severity::Low,
-                format!("job {} runs {}, which was not looked into", job.name, job.opaque.as_deref().unwrap_or("")),
-            )
-            .at(&job.file, job.line, 1)
-            .fix("check that workflow where it lives")
-            .identified_by(&["opaque", &job.id]),
-        );
-    }
-
-    let tests: Vec<&Job> = pipeline.jobs.iter().filter(|j| j.effective(Work::Test).is_some()).collect();
-    for job in &pipeline.jobs {
-        for (line, command) in job.commands.iter().filter(|(_, c)| c.work == Work::Test) {
-            let Some(why) = command.neutralised.as_ref().or(job.neutralised.as_ref()) else { continue };
-            let message = format!("`{}` in job {} cannot fail: {why}", command.text, job.name);
-            let finding = Finding::new("neutralised-test", Severity::High, message)
-                .at(&job.file, *line, 1)
-                .fix("let it fail the job")
-                .identified_by(&["neutralised-test", &job.id, &command.text]);
-            // Beside tests that count it is an experiment; alone it is the suite.
-            if tests.is_empty() {
-                out.fails.push(finding)
-            } else {
-                out.notes.push(Finding { severity: Severity::Info, ..finding })
-            }
-        }
-    }
-    if tests.is_empty() && opaque.is_empty() && out.fails.iter().all(|f| f.rule != "neutralised-test") {
-        out.fails.push(missing("test", "add a job that runs the tests"));
-    }
-    let builds = pipeline.jobs.iter().any(|j| j.has(Work::Build) || j.has(Work::Install));
-    if !builds && opaque.is_empty() {
-        out.fails.push(missing("build", "add a step that installs and builds"));
-    }
-    order(pipeline, config, &tests, &mut out, missing);
-
-    for (rule, runs, what) in [
-        ("tests-not-on-pull-requests", (|j: &Job| j.runs.on_pull_request) as fn(&Job) -> bool, "pull requests"),
-        ("tests-not-on-default-branch", |j: &Job| j.runs.on_default_branch, "the default branch"),
-    ] {
-        if !tests.is_empty() && !tests.iter().any(|j| runs(j)) {
-            let finding = Finding::new(rule, Severity::Medium, format!("no effective test runs on {what}"))
-                .at(&tests[0].file, tests[0].line, 1)
-                .fix(format!("let the workflow with the tests run on {what} too"))
-                .identified_by(&[rule, pipeline.system]);
-            if opaque.iter().any(|j| runs(j)) { out.warns.push(finding) } else { out.fails.push(finding) }
-        }
-    }
-    out
-}
-
-/// Every deploy comes after a test.
-fn order(
-    pipeline: &Pipeline,
-    config: &Config,
-    tests: &[&Job],
-    out: &mut Chain,
-    missing: impl Fn(&str, &str) -> Finding,
-) {
-    let runs = |j: &&Job| {
-        j.neutralised
-            .as_deref()
-            .is_none_or(|why| why == "when: manual" || why == "allow_failure" || why == "continue-on-error")
-    };
-    let deploys = |j: &&Job| j.has(Work::Deploy) || j.environment.is_some();
-    let mut work = Work::Deploy;
-    let mut jobs: Vec<&Job> = pipeline.jobs.iter().filter(runs).filter(deploys).collect();
-    if jobs.is_empty() {
-        work = Work::Publish;
-        jobs = pipeline.jobs.iter().filter(runs).filter(|j| j.has(Work::Publish)).collect();
-    }
-    let main: Vec<&Job> = jobs.iter().copied().filter(|j| !is_side_show(j)).collect();
-    if main.is_empty() {
-        let finding = missing("deploy", "add a deploying job after the tests, or set external_deploy = true");
-        let elsewhere = config.external_deploy || pipeline.jobs.iter().any(|j| j.opaque.is_some());
-        if elsewhere { out.warns.push(Finding { severity: Severity::Low, ..finding }) } else { out.fails.push(finding) }
-    }
-    for job in main {
-        let ancestors = pipeline.ancestors(job);
-        let step = job.commands.iter().find(|(_, c)| c.work == work);
-        let line = step.map_or(job.line, |(line, _)| *line);
-        let identity = ["deploy", job.id.as_str()];
-        let regardless = job.always || step.is_some_and(|(_, c)| c.neutralised.as_deref() == Some("if: always()"));
-        if regardless {
-            out.fails.push(
-                Finding::new(
-                    "deploy-always",
-                    Severity::High,
-                    format!("job \"{}\" deploys although tests have failed", job.name),
-                )
-                .at(&job.file, line, 1)
-                .fix("take away always()")
-                .identified_by(&identity),
-            );
-        } else if !job.tests_before(work) && !ancestors.iter().any(|a| a.effective(Work::Test).is_some()) {
-            let test = tests.first().map_or("test", |t| t.name.as_str());
-            let finding = Finding::new(
-                "deploy-without-test",
-                Severity::High,
-                format!("job \"{}\" can run without tests", job.name),
-            )
-            .at(&job.file, job.line, 1)
-            .fix(format!("add needs: [{test}]"))
-            .identified_by(&identity);
-            let unknown = ancestors.iter().any(|a| a.opaque.is_some()) || job.opaque.is_some();
-            if unknown { out.warns.push(finding) } else { out.fails.push(finding) }
-        }
-        if !job.restricted {
-            out.warns.push(
-                Finding::new(
-                    "deploy-unrestricted",
-                    Severity::Medium,
-                    format!("job \"{}\" deploys from any branch", job.name),
-                )
-                .at(&job.file, job.line, 1)
-                .fix("limit it to a branch, a tag, or an environment with approval")
-                .identified_by(&["deploy-unrestricted", &job.id]),
-            );
-        }
-    }
-}
-
 /// Pure: what was seen, to a verdict.
 fn judge(seen: &Seen, config: &Config) -> Outcome {
-    let chains: Vec<(&Pipeline, Chain)> =
-        seen.pipelines.iter().filter(|p| !p.jobs.is_empty()).map(|p| (p, chain(p, config))).collect();
-    // With two systems the better chain is the pipeline; what lets strangers in counts from both.
-    let Some((pipeline, best)) = chains.iter().min_by_key(|(_, c)| (c.fails.len(), c.warns.len())) else {
+    let pipelines: Vec<&Pipeline> = seen.read.pipelines.iter().filter(|p| !p.jobs.is_empty()).collect();
+    if pipelines.is_empty() {
         return nothing(seen);
-    };
-    let mut fails = best.fails.clone();
-    for (other, _) in chains.iter().filter(|(p, _)| p.system != pipeline.system) {
-        fails.extend(other.dangers.clone());
     }
-    let findings: Vec<Finding> = fails.iter().chain(&best.warns).chain(&best.notes).cloned().collect();
-    let place = |f: &Finding| format!("{}:{}", f.file.as_deref().unwrap_or_default(), f.line.unwrap_or(1));
-    let jobs = pipeline.jobs.len();
-    let shape = format!("{}: {} job(s) in {} file(s)", pipeline.system, jobs, pipeline.files.len());
-
-    let outcome = if let Some(first) = fails.first() {
-        let more = if fails.len() > 1 { format!(" and {} more", fails.len() - 1) } else { String::new() };
-        Outcome::fail(format!("{}{more}", first.message)).hint(format!(
-            "{}: {} (file {})",
-            first.message,
-            first.fix,
-            place(first)
-        ))
-    } else if let Some((path, why)) = seen.unreadable.first() {
-        return Outcome::error("unreadable", format!("{path}: {why}")).hint("mend the file").findings(findings);
-    } else if let Some(first) = best.warns.first() {
-        let more = if best.warns.len() > 1 { format!(" and {} more", best.warns.len() - 1) } else { String::new() };
-        Outcome::warn(format!("build -> test -> deploy; {}{more}", first.message)).hint(format!(
-            "{} (file {})",
-            first.fix,
-            place(first)
-        ))
-    } else if seen.run.is_none() {
-        Outcome::warn(format!("chain correct, but no run evidence ({shape})"))
-            .hint("run hypercare check in a job of the pipeline: it reads GITHUB_SHA or CI_COMMIT_SHA")
-    } else {
-        Outcome::pass(format!("build -> test -> deploy ({shape})"))
+    let chain = chain::judge(&pipelines, config.external_deploy, seen.package.as_deref());
+    let mut chain = chain;
+    chain.fails.extend(run_failure(&seen.run));
+    let findings: Vec<Finding> = chain.fails.iter().chain(&chain.warns).chain(&chain.notes).cloned().collect();
+    let place = |f: &Finding| match (&f.file, f.line) {
+        (Some(file), Some(line)) => format!(" (file {file}:{line})"),
+        (Some(file), None) => format!(" (file {file})"),
+        _ => String::new(),
     };
-    let inspected = pipeline.jobs.iter().filter(|j| j.opaque.is_none()).count() as u64;
+    let jobs: usize = pipelines.iter().map(|p| p.jobs.len()).sum();
+    let files: usize = pipelines.iter().map(|p| p.files.len()).sum();
+    let systems: Vec<&str> = pipelines.iter().map(|p| p.system).collect();
+    let shape = format!("{}: {} in {}", systems.join(" and "), count(jobs, "job"), count(files, "file"));
+    let more = |list: &[Finding]| if list.len() > 1 { format!(" and {} more", list.len() - 1) } else { String::new() };
+
+    // What is absent from the files that were read may stand in one that was not.
+    let by_absence =
+        |f: &Finding| ["missing-", "deploy-without-test", "tests-not-on"].iter().any(|rule| f.rule.starts_with(rule));
+    let shown = chain.fails.iter().any(|f| !by_absence(f)) || seen.read.unreadable.is_empty();
+    let outcome = if let Some(first) = chain.fails.first().filter(|_| shown) {
+        let hint = format!("{}: {}{}", first.message, first.fix, place(first));
+        Outcome::fail(format!("{}{}", first.message, more(&chain.fails))).hint(hint)
+    } else if let Some((path, why)) = seen.read.unreadable.first() {
+        return Outcome::error("unreadable", format!("{path}: {why}")).hint("mend the file").findings(findings);
+    } else if let Run::Refused { why } = &seen.run {
+        return run::refused(why).findings(findings).evidence("pipeline", evidence(seen));
+    } else if let Some(first) = chain.warns.first() {
+        Outcome::warn(format!("{}; {}{}", chain.proved, first.message, more(&chain.warns))).hint(format!(
+            "{}{}",
+            first.fix,
+            place(first)
+        ))
+    } else {
+        match &seen.run {
+            Run::Open { url, what, .. } => Outcome::warn(format!("chain correct, but its run has not ended ({what})"))
+                .hint(format!("wait for {url}, then check again")),
+            Run::Unknown { why } => Outcome::warn(format!("chain correct, but no run evidence: {why} ({shape})"))
+                .hint("run hypercare check in a job of the pipeline, or set GITHUB_TOKEN, GITLAB_TOKEN or GITEA_TOKEN"),
+            _ => Outcome::pass(format!("build -> test -> deploy ({shape})")),
+        }
+    };
+    let inspected = pipelines.iter().flat_map(|p| &p.jobs).filter(|j| j.opaque.is_none()).count() as u64;
     outcome
-        .value(fails.len(), 0)
-        .tier(if seen.run.is_some() { Tier::E2 } else { Tier::E1 })
+        .value(chain.fails.len(), 0)
+        .tier(if seen.run.is_evidence() { Tier::E2 } else { Tier::E1 })
         .covered(inspected, jobs as u64)
         .findings(findings)
         .evidence("pipeline", evidence(seen))
 }
 
+/// A run that went wrong, or never happened.
+fn run_failure(run: &Run) -> Option<Finding> {
+    let (rule, message, fix) = match run {
+        Run::Red { url, what, .. } => {
+            ("run-failed", format!("the pipeline of this commit is red: {what} ({url})"), "mend what it found")
+        }
+        Run::Absent { why } => ("run-missing", why.clone(), "push the commit and let the pipeline run"),
+        _ => return None,
+    };
+    Some(Finding::new(rule, Severity::High, message).fix(fix).identified_by(&[rule]))
+}
+
 /// No chain to judge: no CI at all, or none that can be read.
 fn nothing(seen: &Seen) -> Outcome {
-    if let Some((path, why)) = seen.unreadable.first() {
+    if let Some((path, why)) = seen.read.unreadable.first() {
         return Outcome::error("unreadable", format!("{path}: {why}")).hint("mend the file");
     }
-    if let Some((path, system)) = seen.unsupported.first() {
+    if let Some((path, system)) = seen.read.unsupported.first() {
         return Outcome::error("unsupported-ci", format!("{path}: {system} is not read yet"))
             .hint("check by hand that every deploy needs the tests, then waive this gate for a week");
     }
@@ -473,8 +221,8 @@ fn evidence(seen: &Seen) -> serde_json::Value {
     };
     let pipeline = |p: &Pipeline| serde_json::json!({"system": p.system, "files": p.files, "jobs": p.jobs.iter().map(job).collect::<Vec<_>>()});
     serde_json::json!({
-        "pipelines": seen.pipelines.iter().map(pipeline).collect::<Vec<_>>(),
-        "unsupported": seen.unsupported,
+        "pipelines": seen.read.pipelines.iter().map(pipeline).collect::<Vec<_>>(),
+        "unsupported": seen.read.unsupported,
         "run": seen.run,
     })
 }

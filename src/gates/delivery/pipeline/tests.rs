@@ -4,13 +4,13 @@ use super::*;
 use crate::domain::verdict::Verdict;
 use crate::gates::testing;
 
-fn run() -> Option<Run> {
-    Some(Run { url: "https://ci.example/1".into(), commit: "c0ffee".into() })
+fn run() -> Run {
+    Run::Green { url: "https://ci.example/1".into(), commit: "c0ffee".into() }
 }
 
-fn outcome(files: &[(&str, &str)], run: Option<Run>, config: &Config) -> Outcome {
+fn outcome(files: &[(&str, &str)], run: Run, config: &Config) -> Outcome {
     let (_dir, repo) = testing::repo(files);
-    judge(&look(&repo, config, run), config)
+    judge(&Seen { run, ..look(&repo, config) }, config)
 }
 
 /// Verdict and the rules found, with a run for the commit.
@@ -53,7 +53,11 @@ fn github(text: &str, verdict: Verdict, rules: &[&str]) -> Outcome {
 fn a_proved_chain_passes_and_without_a_run_it_warns() {
     let good = github(GOOD, Verdict::Pass, &[]);
     assert_eq!((good.tier, good.covered, good.known), (Some(Tier::E2), Some(3), Some(3)));
-    let unproved = outcome(&[(".github/workflows/ci.yml", GOOD)], None, &Config::default());
+    let unproved = outcome(
+        &[(".github/workflows/ci.yml", GOOD)],
+        Run::Unknown { why: "GITHUB_TOKEN is not set".into() },
+        &Config::default(),
+    );
     assert_eq!((unproved.verdict, unproved.tier), (Verdict::Warn, Some(Tier::E1)));
     assert!(unproved.summary.contains("no run evidence"), "{}", unproved.summary);
 }
@@ -124,7 +128,7 @@ fn reusable_workflows_and_workflow_run() {
     let caller = "on: [push, pull_request]\njobs:\n  test:\n    uses: ./.github/workflows/tests.yml\n  deploy:\n    needs: test\n    environment: production\n    steps:\n      - run: flyctl deploy\n";
     check(&[(".github/workflows/ci.yml", caller), (".github/workflows/tests.yml", tests)], Verdict::Pass, &[]);
     let remote = caller.replace("./.github/workflows/tests.yml", "acme/ci/.github/workflows/tests.yml@v1");
-    let outcome = check(&[(".github/workflows/ci.yml", &remote)], Verdict::Warn, &["opaque", "deploy-without-test"]);
+    let outcome = check(&[(".github/workflows/ci.yml", &remote)], Verdict::Warn, &["deploy-without-test", "opaque"]);
     assert_eq!((outcome.covered, outcome.known), (Some(1), Some(2)));
 
     let ci = "name: CI\non: [push, pull_request]\njobs:\n  test:\n    steps:\n      - run: go build ./... && go test ./...\n";
@@ -227,7 +231,7 @@ fn gitlab_includes_local_files() {
     );
     let test = "unit:\n  stage: test\n  script: npx vitest run\n";
     let outcome = check(&[(".gitlab-ci.yml", &main), ("ci/test.yml", test)], Verdict::Pass, &[]);
-    assert!(outcome.summary.contains("2 file(s)"), "{}", outcome.summary);
+    assert!(outcome.summary.contains("2 files"), "{}", outcome.summary);
     let template = format!("include: [{{template: Jobs/SAST.gitlab-ci.yml}}]\n{GITLAB}");
     check(&[(".gitlab-ci.yml", &template)], Verdict::Warn, &["opaque-include"]);
 }
@@ -236,8 +240,9 @@ fn gitlab_includes_local_files() {
 fn no_ci_fails_and_what_cannot_be_read_is_an_error() {
     check(&[("README.md", "")], Verdict::Fail, &["no-ci"]);
     for (path, text, reason) in [
-        ("Jenkinsfile", "pipeline {}", "unsupported-ci"),
-        (".circleci/config.yml", "version: 2", "unsupported-ci"),
+        ("Jenkinsfile", "pipeline {}", "unreadable"),
+        (".travis.yml", "language: go", "unsupported-ci"),
+        (".circleci/config.yml", "jobs: [", "unreadable"),
         (".github/workflows/ci.yml", "on: [push\njobs:", "unreadable"),
         (".gitlab-ci.yml", "a: [", "unreadable"),
     ] {
@@ -246,7 +251,7 @@ fn no_ci_fails_and_what_cannot_be_read_is_an_error() {
         assert!(outcome.summary.contains(path), "{}", outcome.summary);
     }
     // A system that can be read speaks for the repository.
-    check(&[(".github/workflows/ci.yml", GOOD), ("Jenkinsfile", "")], Verdict::Pass, &[]);
+    check(&[(".github/workflows/ci.yml", GOOD), (".travis.yml", "")], Verdict::Pass, &[]);
 }
 
 #[test]
@@ -259,19 +264,35 @@ fn a_deploy_elsewhere_warns_when_the_user_says_so() {
 }
 
 #[test]
-fn only_a_run_of_this_commit_is_evidence() {
-    let env = |sha: &'static str| {
-        move |name: &str| match name {
-            "GITHUB_SHA" => Some(sha.to_string()),
-            "GITHUB_SERVER_URL" => Some("https://github.com".into()),
-            "GITHUB_REPOSITORY" => Some("acme/shop".into()),
-            "GITHUB_RUN_ID" => Some("42".into()),
-            _ => None,
-        }
-    };
-    let run = run_evidence(env("c0ffee"), Some("c0ffee")).unwrap();
-    assert_eq!(run.url, "https://github.com/acme/shop/actions/runs/42");
-    assert_eq!(run_evidence(env("c0ffee"), Some("bad")), None);
-    assert_eq!(run_evidence(env("c0ffee"), None), None);
-    assert_eq!(run_evidence(|_| None, Some("c0ffee")), None);
+fn the_run_of_the_commit_decides() {
+    let of = |run: Run| outcome(&[(".github/workflows/ci.yml", GOOD)], run, &Config::default());
+    let (url, commit) = ("https://ci.example/1".to_string(), "c0ffee".to_string());
+    let red = of(Run::Red { url: url.clone(), commit: commit.clone(), what: "CI: failure".into() });
+    assert_eq!((red.verdict, red.findings[0].rule.as_str()), (Verdict::Fail, "run-failed"));
+    assert!(red.hint.unwrap().contains("https://ci.example/1"));
+    let absent = of(Run::Absent { why: "GitHub knows no run".into() });
+    assert_eq!((absent.verdict, absent.findings[0].rule.as_str()), (Verdict::Fail, "run-missing"));
+    let open = of(Run::Open { url, commit, what: "CI: in_progress".into() });
+    assert_eq!((open.verdict, open.tier), (Verdict::Warn, Some(Tier::E1)));
+    let refused = of(Run::Refused { why: "GitHub answered 401".into() });
+    assert_eq!((refused.verdict, refused.reason.as_deref()), (Verdict::Error, Some("forge-refused")));
+}
+
+/// A library is told about its releases in words that fit it; an application is not let off.
+#[test]
+fn a_package_without_a_publishing_job_is_warned() {
+    let ci =
+        (".github/workflows/ci.yml", "on: [push, pull_request]\njobs:\n  test:\n    steps:\n      - run: cargo test\n");
+    let library = check(&[("Cargo.toml", "[package]\nname = 'x'\n"), ci], Verdict::Warn, &["release-by-hand"]);
+    assert!(library.summary.contains("no job publishes this package"), "{}", library.summary);
+    check(&[ci, ("Cargo.toml", ""), ("Dockerfile", "FROM x\n")], Verdict::Fail, &["missing-deploy"]);
+    check(&[ci, ("package.json", "{\"private\": true}")], Verdict::Fail, &["missing-deploy"]);
+}
+
+/// What is not in the files that were read may be in one that could not be.
+#[test]
+fn absence_is_not_shown_by_half_of_the_files() {
+    let ci = (".github/workflows/ci.yml", "on: push\njobs:\n  a:\n    steps:\n      - run: npm run lint\n");
+    let outcome = outcome(&[ci, (".github/workflows/test.yml", "on: [")], run(), &Config::default());
+    assert_eq!((outcome.verdict, outcome.reason.as_deref()), (Verdict::Error, Some("unreadable")));
 }

@@ -2,14 +2,13 @@
 //! actions looked into, remote ones opaque. Also the patterns by which a stranger's pull request gets to run code.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
 
-use regex::Regex;
 use serde_json::Value as Json;
 
-use super::ci_commands::{Command, Indirect, Work, action_work, commands};
-use super::ci_model::{Job, Pipeline, Runs, line_with};
-use crate::domain::verdict::{Finding, Severity};
+use super::actions;
+use super::commands::{Command, Work, commands};
+use super::indirect::Indirect;
+use super::model::{Job, Pipeline, Runs, glob, line_with, strings};
 use crate::gates::import::yaml::line_of;
 
 /// One workflow file, parsed.
@@ -28,13 +27,13 @@ pub struct Surroundings<'r> {
 }
 
 pub fn pipeline(workflows: &[Workflow<'_>], around: &Surroundings<'_>) -> Pipeline {
-    let mut out = Pipeline { system: "GitHub Actions", ..Pipeline::default() };
+    let mut out = Pipeline::new("GitHub Actions", "needs: [");
     for workflow in workflows {
         out.files.push(workflow.path.to_string());
         let called =
             workflow.yaml["on"].as_object().is_some_and(|on| on.len() == 1 && on.contains_key("workflow_call"))
                 || workflow.yaml["on"] == "workflow_call";
-        dangers(&mut out, workflow);
+        super::github_dangers::dangers(&mut out, workflow);
         // A workflow that is only called lives in its callers.
         if !called {
             let jobs = jobs_of(workflow, workflows, around, 0);
@@ -69,7 +68,7 @@ fn jobs_of(workflow: &Workflow<'_>, all: &[Workflow<'_>], around: &Surroundings<
             runs: triggers.runs,
             neutralised: neutralised(job, &condition),
             always: runs_always(&condition),
-            restricted: triggers.restricted || environment.is_some() || speaks_of_ref(&condition),
+            restricted: triggers.restricted || environment.is_some() || is_limited(&condition),
             environment,
             ..Job::default()
         };
@@ -106,9 +105,9 @@ fn steps(
     for step in steps.as_array().into_iter().flatten() {
         let condition = condition(&step["if"]);
         let neutral = neutralised(step, &condition);
+        let folder =
+            step["working-directory"].as_str().unwrap_or_default().trim_start_matches("./").trim_end_matches('/');
         let (line, found) = if let Some(run) = step["run"].as_str() {
-            let folder =
-                step["working-directory"].as_str().unwrap_or_default().trim_start_matches("./").trim_end_matches('/');
             (line_with(workflow.text, run, job_line), commands(run, folder, around.indirect))
         } else if let Some(uses) = step["uses"].as_str() {
             let line = line_with(workflow.text, uses, job_line);
@@ -117,25 +116,51 @@ fn steps(
                 let inner = self::steps(&action["runs"]["steps"], workflow, line, around, depth + 1);
                 (line, inner.into_iter().map(|(_, c)| c).collect())
             } else {
-                let pushes =
-                    step["with"]["push"] == true || step["with"]["push"].as_str().is_some_and(|p| p != "false");
-                let found =
-                    action_work(uses, pushes).map(|work| Command { work, text: uses.to_string(), neutralised: None });
-                (line, found.into_iter().collect())
+                (line, action(uses, &step["with"], folder, around.indirect))
             }
         } else {
             continue;
         };
         // `if: always()` on a deploying step: it runs after a failed test of the same job.
         let regardless = runs_always(&condition);
+        let conditional = !condition.is_empty() && !regardless;
         out.extend(found.into_iter().map(|c| {
             let own = c.neutralised.clone().or_else(|| neutral.clone());
             let neutralised = own
                 .or((regardless && matches!(c.work, Work::Deploy | Work::Publish)).then(|| "if: always()".to_string()));
-            (line, Command { neutralised, ..c })
+            (line, Command { neutralised, restricted: c.restricted || conditional, ..c })
         }));
     }
     out
+}
+
+/// A ready-made action: by its name, else by the script it is handed to run.
+fn action(uses: &str, with: &Json, folder: &str, indirect: &Indirect) -> Vec<Command> {
+    let text = |key: &str| with[key].as_str().unwrap_or_default();
+    let pushes = with["push"] == true || with["push"].as_str().is_some_and(|p| p != "false");
+    if uses.starts_with("pypa/cibuildwheel@") {
+        let work = |work| Command { work, text: uses.to_string(), neutralised: None, restricted: false };
+        let tests = indirect.wheels_are_tested.then(|| work(Work::Test));
+        return std::iter::once(work(Work::Build)).chain(tests).collect();
+    }
+    // Opening the pull request of a release releases nothing.
+    if text("command") == "release-pr" {
+        return Vec::new();
+    }
+    if let Some(found) = actions::command(uses, pushes) {
+        let restricted = text("push").contains("github.");
+        return vec![Command { restricted, ..found }];
+    }
+    if uses.starts_with("actions/github-script@") {
+        return Vec::new();
+    }
+    let cargo = if uses.starts_with("actions-rs/cargo@") { "cargo " } else { "" };
+    let scripts = ["run", "script", "command", "commands", "cmd"].map(text);
+    commands(
+        &scripts.map(|s| if s.is_empty() { String::new() } else { format!("{cargo}{s}") }).join("\n"),
+        folder,
+        indirect,
+    )
 }
 
 fn condition(value: &Json) -> String {
@@ -149,8 +174,8 @@ fn condition(value: &Json) -> String {
 fn neutralised(of: &Json, condition: &str) -> Option<String> {
     let forgiving = match &of["continue-on-error"] {
         Json::Bool(flag) => *flag,
-        // An expression may be true.
-        Json::String(text) => text != "false",
+        // An expression may be true. One over the matrix forgives only some of the jobs: the experimental ones.
+        Json::String(text) => text != "false" && !text.contains("matrix."),
         _ => false,
     };
     match condition {
@@ -167,15 +192,19 @@ fn runs_always(condition: &str) -> bool {
         && !condition.contains("success()")
 }
 
-fn speaks_of_ref(condition: &str) -> bool {
+/// Does a condition narrow where the job runs? By a ref, an event, an input, or an earlier job's decision. A test for
+/// the repository's owner alone lets every branch of that owner in.
+fn is_limited(condition: &str) -> bool {
     [
         "github.ref",
         "refs/heads",
         "refs/tags",
-        "github.event_name",
+        "github.event",
         "github.base_ref",
-        "startsWith(github.ref",
-        "workflow_run.head_branch",
+        "head_branch",
+        "inputs.",
+        "needs.",
+        "vars.",
     ]
     .iter()
     .any(|word| condition.contains(word))
@@ -211,20 +240,6 @@ fn triggers(on: &Json, default_branch: &str) -> Triggers {
     }
 }
 
-/// GitHub's branch filters: `*` stops at a slash, `**` does not.
-fn glob(pattern: &str, name: &str) -> bool {
-    let pattern = regex::escape(pattern).replace(r"\*\*", ".*").replace(r"\*", "[^/]*").replace(r"\?", ".");
-    Regex::new(&format!("^{pattern}$")).is_ok_and(|r| r.is_match(name))
-}
-
-fn strings(value: &Json) -> Vec<String> {
-    match value {
-        Json::String(one) => vec![one.clone()],
-        Json::Array(many) => many.iter().filter_map(|v| v.as_str().map(str::to_string)).collect(),
-        _ => Vec::new(),
-    }
-}
-
 /// `on: workflow_run` begins when another workflow has ended: a need, if success is asked for.
 fn link_workflow_runs(out: &mut Pipeline, workflows: &[Workflow<'_>]) {
     for workflow in workflows {
@@ -240,109 +255,4 @@ fn link_workflow_runs(out: &mut Pipeline, workflows: &[Workflow<'_>]) {
             job.needs.extend(ids.iter().cloned());
         }
     }
-}
-
-/// Event fields that a stranger writes.
-static EVENT_FIELD: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(
-        r"\$\{\{[^}]*\b(github\.event\.(issue\.(title|body)|pull_request\.(title|body|head\.(ref|label|repo\.default_branch))|comment\.body|review\.body|review_comment\.body|discussion\.(title|body)|pages\b|commits\b|head_commit\.(message|author\.(name|email))|workflow_run\.(head_branch|head_commit\.message))|github\.head_ref)",
-    )
-    .ok()
-});
-
-/// Who publishes the runner itself may be trusted with a tag.
-const OWN_ACTIONS: [&str; 2] = ["actions/", "github/"];
-
-fn dangers(out: &mut Pipeline, workflow: &Workflow<'_>) {
-    let (path, text) = (workflow.path, workflow.text);
-    let on = &workflow.yaml["on"];
-    let privileged = ["pull_request_target", "workflow_run"]
-        .into_iter()
-        .find(|e| on.get(*e).is_some() || on == *e || on.as_array().is_some_and(|a| a.iter().any(|v| v == *e)));
-    let mut finding = |into_dangers: bool, rule: &str, severity: Severity, line: u32, message: String, fix: &str| {
-        let finding = Finding::new(rule, severity, message.clone())
-            .at(path, line, 1)
-            .fix(fix)
-            .identified_by(&[rule, path, &message]);
-        if into_dangers { out.dangers.push(finding) } else { out.habits.push(finding) }
-    };
-    if workflow.yaml["permissions"] == "write-all" {
-        let line = line_of(text, "permissions", 1, 0);
-        finding(
-            false,
-            "token-write-all",
-            Severity::Medium,
-            line,
-            "the token may write everything".into(),
-            "name the permissions each job needs",
-        );
-    }
-    for (id, job) in workflow.yaml["jobs"].as_object().into_iter().flatten() {
-        let job_line = line_of(text, id, 1, 0);
-        if job["permissions"] == "write-all" {
-            finding(
-                false,
-                "token-write-all",
-                Severity::Medium,
-                job_line,
-                format!("the token of job {id} may write everything"),
-                "name the permissions the job needs",
-            );
-        }
-        for step in job["steps"].as_array().into_iter().flatten() {
-            let uses = step["uses"].as_str().unwrap_or_default();
-            let script = step["run"].as_str().or_else(|| step["with"]["script"].as_str()).unwrap_or_default();
-            if let Some(field) = EVENT_FIELD.as_ref().and_then(|r| r.captures(script)).and_then(|c| c.get(1)) {
-                let line = line_with(text, script, job_line);
-                let message = format!("{} is pasted into a script of job {id}", field.as_str());
-                finding(
-                    true,
-                    "script-injection",
-                    Severity::High,
-                    line,
-                    message,
-                    "pass it through env: and quote the variable",
-                );
-            }
-            if let Some(event) = privileged
-                && uses.starts_with("actions/checkout@")
-            {
-                let from = format!("{} {}", step["with"]["ref"], step["with"]["repository"]);
-                if ["pull_request.head", "github.head_ref", "refs/pull/", "workflow_run.head"]
-                    .iter()
-                    .any(|w| from.contains(w))
-                {
-                    let message =
-                        format!("job {id} checks out a stranger's code under {event}, with this repository's secrets");
-                    finding(
-                        true,
-                        "untrusted-checkout",
-                        Severity::Critical,
-                        line_with(text, uses, job_line),
-                        message,
-                        "use on: pull_request, or do not check out the head",
-                    );
-                }
-            }
-            let third_party =
-                uses.contains('/') && !uses.starts_with("./") && !OWN_ACTIONS.iter().any(|o| uses.starts_with(o));
-            let pinned = uses.rsplit_once('@').is_some_and(|(_, r)| {
-                (r.len() == 40 && r.bytes().all(|b| b.is_ascii_hexdigit())) || r.starts_with("sha256:")
-            });
-            if third_party && !pinned {
-                let message = format!("{uses} is not pinned to a commit");
-                finding(
-                    false,
-                    "unpinned-action",
-                    Severity::Low,
-                    line_with(text, uses, job_line),
-                    message,
-                    "write the commit's 40 digits after @, and the version in a comment",
-                );
-            }
-        }
-    }
-    // The same action in five jobs is one habit.
-    let mut seen = BTreeSet::new();
-    out.habits.retain(|f| seen.insert(f.fingerprint.clone()));
 }

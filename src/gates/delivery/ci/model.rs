@@ -1,9 +1,12 @@
-//! A CI system's files as one job graph, whatever system wrote them: `ci_github.rs` and `ci_gitlab.rs` build it,
+//! A CI system's files as one job graph, whatever system wrote them: the readers beside this file build it,
 //! `pipeline.rs` judges it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ci_commands::{Command, Work};
+use serde_json::Value as Json;
+
+use super::commands::{Command, Work};
+use super::indirect::Indirect;
 use crate::domain::verdict::Finding;
 
 /// When something runs.
@@ -39,6 +42,10 @@ pub struct Job {
     pub opaque: Option<String>,
 }
 
+impl Runs {
+    pub const BOTH: Runs = Runs { on_pull_request: true, on_default_branch: true };
+}
+
 impl Job {
     /// The first command of this kind that counts, with its line.
     pub fn effective(&self, work: Work) -> Option<(u32, &Command)> {
@@ -56,11 +63,48 @@ impl Job {
     }
 }
 
+/// What a reader may know of the repository around its files.
+#[derive(Clone, Copy)]
+pub struct Around<'r> {
+    pub default_branch: &'r str,
+    pub indirect: &'r Indirect,
+}
+
+/// One file of a CI system, parsed.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    pub path: String,
+    pub text: String,
+    /// The last document; [`Json::Null`] where the file is no YAML.
+    pub yaml: Json,
+}
+
+/// A string, or the strings of a list.
+pub fn strings(value: &Json) -> Vec<String> {
+    match value {
+        Json::String(one) => vec![one.clone()],
+        Json::Array(many) => many.iter().filter_map(|v| v.as_str().map(str::to_string)).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Branch filters as most systems write them: `*` stops at a slash, `**` does not, `{a,b}` is either.
+pub fn glob(pattern: &str, name: &str) -> bool {
+    let escaped = regex::escape(pattern).replace(r"\*\*", ".*").replace(r"\*", "[^/]*").replace(r"\?", ".");
+    let escaped = escaped.replace(r"\{", "(").replace(r"\}", ")").replace(',', "|");
+    regex::Regex::new(&format!("^({escaped})$")).is_ok_and(|r| r.is_match(name))
+}
+
+/// A branch that nobody has named: what a filter lets through that lets anything through.
+pub const ANY_BRANCH: &str = "some-ones-topic-branch";
+
 /// Everything one CI system's files say.
 #[derive(Debug, Clone, Default)]
 pub struct Pipeline {
     /// `GitHub Actions`, `GitLab CI`.
     pub system: &'static str,
+    /// How this system writes that a job waits for another, up to the name: `needs: [`.
+    pub waits: &'static str,
     pub files: Vec<String>,
     pub jobs: Vec<Job>,
     /// Patterns that let strangers in: fail.
@@ -70,6 +114,13 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
+    pub fn new(system: &'static str, waits: &'static str) -> Pipeline {
+        Pipeline { system, waits, ..Pipeline::default() }
+    }
+    /// Limited to a branch, a tag or an approval, by its own words or by those of a job it waits for.
+    pub fn is_restricted(&self, job: &Job) -> bool {
+        job.restricted || (!job.always && self.ancestors(job).iter().any(|a| a.restricted))
+    }
     /// All jobs that must have succeeded before `job`. Circles, which no CI system accepts, end the search.
     pub fn ancestors<'p>(&'p self, job: &Job) -> Vec<&'p Job> {
         let by_id: BTreeMap<&str, &Job> = self.jobs.iter().map(|j| (j.id.as_str(), j)).collect();

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json};
 
-use super::ci_commands::{Indirect, commands};
-use super::ci_model::{Job, Pipeline, Runs, line_with};
+use super::commands::commands;
+use super::indirect::Indirect;
+use super::model::{Job, Pipeline, Runs, line_with};
 use crate::domain::verdict::{Finding, Severity};
 use crate::gates::import::yaml::line_of;
 
@@ -31,7 +32,7 @@ const RESERVED: [&str; 15] = [
 
 /// `files` are the main file and its local includes in the order in which GitLab merges them: path, text, content.
 pub fn pipeline(files: &[(String, String, Json)], default_branch: &str, indirect: &Indirect) -> Pipeline {
-    let mut out = Pipeline { system: "GitLab CI", ..Pipeline::default() };
+    let mut out = Pipeline::new("GitLab CI", "needs: [");
     let mut merged: Map<String, Json> = Map::new();
     for (path, text, content) in files {
         out.files.push(path.clone());
@@ -87,10 +88,6 @@ pub fn pipeline(files: &[(String, String, Json)], default_branch: &str, indirect
         out.jobs.push(job);
     }
     out
-}
-
-impl Runs {
-    const BOTH: Runs = Runs { on_pull_request: true, on_default_branch: true };
 }
 
 /// What an `include:` names.

@@ -1,0 +1,88 @@
+//! Is this repository something that is published (a library, a command-line program) rather than put on a server? It is
+//! when it has a package's manifest and nothing that describes how it runs in production.
+
+use crate::gates::context::Repo;
+
+/// Names, in lower case, of files that say how something runs on a server.
+const DEPLOYABLE: [&str; 17] = [
+    "dockerfile",
+    "containerfile",
+    "compose.yml",
+    "compose.yaml",
+    "docker-compose.yml",
+    "docker-compose.yaml",
+    "procfile",
+    "fly.toml",
+    "vercel.json",
+    "netlify.toml",
+    "serverless.yml",
+    "wrangler.toml",
+    "chart.yaml",
+    "kustomization.yaml",
+    "ecosystem.config.js",
+    "app.yaml",
+    "render.yaml",
+];
+
+/// Folders whose files serve the developers, not the users.
+const ASIDE: [&str; 16] = [
+    "test",
+    "tests",
+    "testdata",
+    "example",
+    "examples",
+    "docs",
+    "doc",
+    "ci",
+    ".ci",
+    ".github",
+    ".gitlab-ci",
+    ".gitlab",
+    ".circleci",
+    ".devcontainer",
+    "contrib",
+    "benchmarks",
+];
+
+const MANIFESTS: [&str; 14] = [
+    "package.json",
+    "cargo.toml",
+    "pyproject.toml",
+    "setup.py",
+    "setup.cfg",
+    "go.mod",
+    "pom.xml",
+    "build.gradle",
+    "build.gradle.kts",
+    "composer.json",
+    "mix.exs",
+    "meson.build",
+    "cmakelists.txt",
+    "configure.ac",
+];
+
+/// The manifest at the root, when the repository is a package.
+pub fn package(repo: &Repo) -> Option<String> {
+    let deployable = |path: &str| {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let name = name.to_ascii_lowercase();
+        let shallow = folder.matches('/').count() < 2;
+        let aside = folder.split('/').any(|f| ASIDE.contains(&f));
+        shallow && !aside && (DEPLOYABLE.contains(&name.as_str()) || name.starts_with("dockerfile."))
+    };
+    if repo.files.iter().any(|f| deployable(&f.path)) {
+        return None;
+    }
+    let root = || repo.files.iter().map(|f| f.path.as_str()).filter(|p| !p.contains('/'));
+    let named = root().find(|p| MANIFESTS.contains(&p.to_ascii_lowercase().as_str()));
+    let found =
+        named.or_else(|| root().find(|p| [".gemspec", ".sln", ".slnx", ".cabal"].iter().any(|e| p.ends_with(e))))?;
+    // npm's word for "never publish this" is an application's.
+    let is_private = found == "package.json"
+        && repo
+            .read(found, 1 << 20)
+            .ok()
+            .and_then(|b| serde_json::from_slice::<serde_json::Value>(&b).ok())
+            .is_some_and(|manifest| manifest["private"] == true && manifest.get("workspaces").is_none());
+    (!is_private).then(|| found.to_string())
+}
