@@ -314,7 +314,7 @@ mod tests {
         let naming = find("delivery.naming", Profile::WebApp);
         assert!(naming.built && naming.applies && !naming.critical);
         assert_eq!(naming.goal, "Code clean and stable");
-        assert!(!find("code.review", Profile::WebApp).built);
+        assert!(!find("security.authz", Profile::WebApp).built);
         assert!(!find("security.headers", Profile::Worker).applies);
     }
 

@@ -189,7 +189,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
     }
     vec![
         // code
-        later(&not_built::CODE_REVIEW),
+        Box::new(code::review::Review),
         Box::new(code::coverage::Coverage),
         later(&not_built::CODE_EDGE_CASES),
         later(&not_built::CODE_N_PLUS_ONE),
@@ -266,6 +266,7 @@ impl Config {
         let tables = [
             ("code", "coverage", self.code.coverage.validate()),
             ("code", "leftover_debug", self.code.leftover_debug.validate()),
+            ("code", "review", self.code.review.validate()),
             ("code", "secrets", self.code.secrets.validate()),
             ("delivery", "naming", none(self.delivery.naming.validate().map(|_| ()))),
             ("security", "exposure", none(self.security.exposure.validate())),

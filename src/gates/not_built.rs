@@ -38,23 +38,6 @@ const ACTIVE: Duration = Duration::from_secs(300);
 /// Rehearsals wait for a rollback or a restore.
 const REHEARSAL: Duration = Duration::from_secs(900);
 
-pub static CODE_REVIEW: About = About {
-    id: "code.review",
-    section: Section::Code,
-    class: Class::A,
-    line: "reviewed and approved by at least one senior developer",
-    min_tier: Tier::E2,
-    attestable: true,
-    stage: Stage::Static,
-    lock: Lock::Fs,
-    needs: &[],
-    timeout: STATIC,
-    skipped_for: &[],
-    reads: "the commits since the previous release tag, CODEOWNERS, and the forge's approvals of each changeset",
-    decides: "every human changeset has an approval by a senior who wrote none of it, on the last pushed head",
-    fix: "ask a senior developer to approve the last push of each change",
-};
-
 pub static CODE_EDGE_CASES: About = About {
     id: "code.edge_cases",
     section: Section::Code,

@@ -2,6 +2,7 @@
 
 pub mod coverage;
 pub mod leftover_debug;
+pub mod review;
 pub mod secrets;
 
 pub mod bundler;
@@ -24,5 +25,6 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     pub coverage: coverage::Config,
     pub leftover_debug: leftover_debug::Config,
+    pub review: review::Config,
     pub secrets: secrets::Config,
 }

@@ -42,7 +42,7 @@ impl Git {
         &self.root
     }
 
-    fn spawn(&self, args: &[&str]) -> Result<Child, GitError> {
+    fn spawn(&self, args: &[&str], input: Stdio) -> Result<Child, GitError> {
         Command::new("git")
             .arg("--no-pager")
             .args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false"])
@@ -56,7 +56,7 @@ impl Git {
             .env_remove("GIT_DIR")
             .env_remove("GIT_WORK_TREE")
             .env_remove("GIT_INDEX_FILE")
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -72,7 +72,7 @@ impl Git {
         mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), GitError> {
         let command = args.first().copied().unwrap_or_default().to_string();
-        let mut child = self.spawn(args)?;
+        let mut child = self.spawn(args, Stdio::null())?;
         let err = drain(child.stderr.take(), 64 * 1024);
         let Some(out) = child.stdout.take() else { return Err(GitError::Missing) };
         let (child, ended) = (Arc::new(Mutex::new(child)), Arc::new(AtomicBool::new(false)));
@@ -110,8 +110,25 @@ impl Git {
 
     /// Runs git and returns its standard output (lossy UTF-8).
     pub fn run(&self, args: &[&str]) -> Result<String, GitError> {
+        let child = self.spawn(args, Stdio::null())?;
+        self.output(args, child)
+    }
+
+    /// The same, with `input` on its standard input.
+    pub fn run_with(&self, args: &[&str], input: String) -> Result<String, GitError> {
+        let mut child = self.spawn(args, Stdio::piped())?;
+        if let Some(mut pipe) = child.stdin.take() {
+            // On a thread of its own: git may answer before it has read everything.
+            std::thread::spawn(move || {
+                use std::io::Write as _;
+                let _ = pipe.write_all(input.as_bytes());
+            });
+        }
+        self.output(args, child)
+    }
+
+    fn output(&self, args: &[&str], mut child: Child) -> Result<String, GitError> {
         let command = args.first().copied().unwrap_or_default().to_string();
-        let mut child = self.spawn(args)?;
         let out = drain(child.stdout.take(), OUTPUT_BYTES_MAX);
         let err = drain(child.stderr.take(), 64 * 1024);
         let Ok(bytes) = out.recv_timeout(TIME_MAX) else {
@@ -238,6 +255,8 @@ mod tests {
         assert_eq!(git.run(&["log", "--format=%s"]).unwrap().trim(), "first");
         let error = git.run(&["rev-parse", "--verify", "nothing-here"]).unwrap_err();
         assert!(matches!(error, GitError::Failed { ref command, .. } if command == "rev-parse"), "{error}");
+        let hash = git.run_with(&["hash-object", "--stdin"], "1".into()).unwrap();
+        assert_eq!(hash.trim(), git.run(&["rev-parse", "HEAD:a"]).unwrap().trim());
         let mut subjects = Vec::new();
         let (minute, log) = (Duration::from_secs(60), ["log", "--format=%s"]);
         repo.commit("second");
