@@ -197,7 +197,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(code::secrets::Secrets),
         // delivery
         Box::new(delivery::pipeline::CiPipeline),
-        later(&not_built::DELIVERY_ROLLBACK),
+        Box::new(delivery::rollback::Rollback),
         later(&not_built::DELIVERY_STAGING),
         later(&not_built::DELIVERY_ENV_CONFIG),
         Box::new(delivery::naming::Naming),
@@ -269,6 +269,7 @@ impl Config {
             ("code", "review", self.code.review.validate()),
             ("code", "secrets", self.code.secrets.validate()),
             ("delivery", "naming", none(self.delivery.naming.validate().map(|_| ()))),
+            ("delivery", "rollback", self.delivery.rollback.validate()),
             ("security", "exposure", none(self.security.exposure.validate())),
             ("security", "headers", none(self.security.headers.validate())),
             ("performance", "load", self.performance.load.validate()),

@@ -72,23 +72,6 @@ pub static CODE_N_PLUS_ONE: About = About {
     fix: "load related rows in one query (include, preload, join, data loader)",
 };
 
-pub static DELIVERY_ROLLBACK: About = About {
-    id: "delivery.rollback",
-    section: Section::Delivery,
-    class: Class::A,
-    line: "rollback plan in place (script or quick revert strategy)",
-    min_tier: Tier::E2,
-    attestable: false,
-    stage: Stage::Rehearsal,
-    lock: Lock::TargetExclusive,
-    needs: &[],
-    timeout: REHEARSAL,
-    skipped_for: &[],
-    reads: "the rollback command or document, the previous release, the migrations since, and a rehearsal on staging",
-    decides: "the procedure exists, the previous release is still there, the schema allows it, and a rehearsal went well",
-    fix: "write the procedure down and rehearse it on staging",
-};
-
 pub static DELIVERY_STAGING: About = About {
     id: "delivery.staging",
     section: Section::Delivery,

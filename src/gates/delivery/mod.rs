@@ -2,9 +2,11 @@
 
 pub mod naming;
 pub mod pipeline;
+pub mod rollback;
 
 mod chain;
 pub mod ci;
+mod migrations;
 mod packages;
 mod refs;
 mod run;
@@ -17,4 +19,5 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     pub naming: naming::Config,
     pub pipeline: pipeline::Config,
+    pub rollback: rollback::Config,
 }
