@@ -42,7 +42,7 @@ fn theirs(dir: &Path, allowed: &str, identity: &str, namespace: &str, message: &
 
 fn ours(allowed: &str, identity: &str, namespace: &str, message: &[u8], signature: &str) -> bool {
     let Ok(parsed) = parse(signature) else { return false };
-    let now = Timestamp::from_ms(chrono::Utc::now().timestamp_millis());
+    let now = crate::domain::clock::SystemClock::shared().now();
     let (signers, _) = AllowedSigners::parse(allowed);
     parsed.verify(namespace, message).is_ok() && signers.allows(identity, &parsed.key, namespace, now)
 }

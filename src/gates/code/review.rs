@@ -227,7 +227,8 @@ fn conclude(local: &Local, config: &Config, asked: &[Asked], no_forge: Option<St
         .filter(|(_, s)| matches!(s, Standing::Trailer { .. } | Standing::PerhapsSenior { .. } | Standing::Bot));
     let weak = weak.count();
     let since = local.history.tag.as_deref().map_or("the beginning".to_string(), str::to_string);
-    let findings: Vec<Finding> = rows.iter().filter_map(|(c, s)| finding(c, s)).collect();
+    let mut findings: Vec<Finding> = rows.iter().filter_map(|(c, s)| finding(c, s)).collect();
+    findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
     let changes = |n: usize| count(n, "change");
     let ids = |rows: &[&(&Changeset, Standing)]| {
         let shown: Vec<&str> = rows.iter().take(8).map(|(c, _)| c.id.as_str()).collect();

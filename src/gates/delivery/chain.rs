@@ -158,6 +158,9 @@ fn is_side_show(job: &Job) -> bool {
         || (job.name == "pages" && !job.has(Work::Publish))
 }
 
+/// A job that hands something out, what kind of work that is, and the step that does it.
+type HandingOut<'p> = (&'p Job, Work, Option<&'p (u32, Command)>);
+
 /// What a job hands out, if anything: its deploy, else its publishing.
 fn handing_out(job: &Job) -> Option<(Work, Option<&(u32, Command)>)> {
     let of = |work: Work| job.commands.iter().find(|(_, c)| c.work == work);
@@ -177,7 +180,7 @@ fn order(pipeline: &Pipeline, all_tests: &[&Job], out: &mut Chain) -> usize {
             .as_deref()
             .is_none_or(|why| ["when: manual", "allow_failure", "continue-on-error", "continueOnError"].contains(&why))
     };
-    let jobs: Vec<(&Job, Work, Option<&(u32, Command)>)> = pipeline
+    let jobs: Vec<HandingOut<'_>> = pipeline
         .jobs
         .iter()
         .filter(runs)

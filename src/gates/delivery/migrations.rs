@@ -238,7 +238,8 @@ fn sql(text: &str) -> Vec<Step> {
                 || (pattern.what.starts_with("constraint") && (lower.contains("not valid") || has_timeout));
             // `rename to` of a table also looks like a column's.
             let twice = out.last().is_some_and(|s: &Step| s.line == line && s.what.starts_with("rename"));
-            if !harmless && !(twice && pattern.what.starts_with("rename")) {
+            let again = twice && pattern.what.starts_with("rename");
+            if !(harmless || again) {
                 let object = found.get(1).map_or(String::new(), |m| m.as_str().to_string());
                 out.push(Step { line, what: pattern.what, object, risk: pattern.risk });
             }

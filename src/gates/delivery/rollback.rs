@@ -283,7 +283,10 @@ fn judge(seen: &Seen, config: &Config, release: Option<&str>) -> Outcome {
         None if seen.shallow => Outcome::error("shallow-clone", "the previous release is not in this shallow clone")
             .hint("fetch everything: git fetch --unshallow --tags"),
         None => {
-            let changed = count(seen.migrations.len(), "migration");
+            let changed = match seen.migrations.len() {
+                0 => "no migration".to_string(),
+                n => count(n, "migration"),
+            };
             let since =
                 seen.previous.as_deref().map_or("first release".to_string(), |t| format!("{changed} since {t}"));
             let weak = warns.first().map(|w| format!("; {}", w.message)).unwrap_or_default();

@@ -76,6 +76,9 @@ impl Bench<'_> {
         }
         if let Some(paths) = evil {
             let why = format!("the merge changes {} beyond what it merges", paths.join(", "));
+            if !self.notes.any && !matches!(asked, Asked::Answered(_)) {
+                return Standing::Unknown { why: format!("{why}, and neither forge nor notes could be asked") };
+            }
             return Standing::Not { rule: "evil-merge", why };
         }
         let bots = changeset.authors().iter().all(|p| self.is_bot(&p.name) || self.is_bot(&p.email));

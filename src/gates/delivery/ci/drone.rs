@@ -152,7 +152,8 @@ impl When {
                 events("pull_request") && branch(default_branch) && lets(&rule["ref"], "refs/pull/1/head");
             out.runs.on_pull_request |= pull_request;
             out.runs.on_default_branch |= events("push") && branch(default_branch);
-            out.limited &= !pull_request && !(events("push") && branch(ANY_BRANCH));
+            let any_push = events("push") && branch(ANY_BRANCH);
+            out.limited &= !(pull_request || any_push);
             out.after_failure |= rule.get("status").is_some() && lets(&rule["status"], "failure");
             out.never |= rule["evaluate"] == "false";
         }

@@ -113,7 +113,7 @@ pub fn bare(command: &str) -> String {
     let strip = |text: &str| PREFIX.as_ref().map_or(text.to_string(), |p| p.replace(text, "").into_owned());
     let mut text = strip(command.trim());
     if let Some(inner) = WRAPPED.as_ref().and_then(|w| w.captures(&text)).and_then(|c| c.get(3)) {
-        text = strip(&inner.as_str().to_string());
+        text = strip(inner.as_str());
     }
     // Whatever the variable holds, `$X test` is how every tool chain spells it.
     if let Some(found) = VARIABLE.as_ref().and_then(|v| v.captures(&text)) {
