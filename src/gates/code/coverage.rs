@@ -2,7 +2,7 @@
 //!
 //! Most tools only report files that a test imported; a project can show 100 % and test a tenth. Here every file that
 //! ships counts: what no report mentions is uncovered. Reports must be newer than the sources, or name their commit.
-//! Reads lcov and Cobertura, with JUnit beside them (`gates/import/`); runs nothing. Gathering is `coverage_facts.rs`,
+//! Reads the formats of `gates/import/`, with JUnit beside them; runs nothing. Gathering is `coverage_facts.rs`,
 //! the verdict is `judge`. To fix a failure: test the files named first, or correct where the report comes from.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::coverage_facts::{FileLines, Report, Seen, State, look};
+use super::coverage_facts::{FileLines, Report, Seen, State, Unit, look};
 use crate::domain::problem::Problem;
 use crate::domain::units::{Span, group_thousands};
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
@@ -79,9 +79,9 @@ pub static ABOUT: About = About {
     needs: &[],
     timeout: Duration::from_secs(120),
     skipped_for: &[],
-    reads: "lcov and Cobertura reports found by name (or in [gates.code.coverage] reports), JUnit reports beside them, the \
-            sources they speak of, and git for their age",
-    decides: "covered lines of all files that ship, unreported files counting as uncovered, at least the minimum (0.80), \
+    reads: "coverage reports found by name or in [gates.code.coverage] reports (lcov, Cobertura, JaCoCo, Clover, Go profile, \
+            istanbul, coverage.py, llvm-cov), JUnit reports beside them, the sources they speak of, and git for their age",
+    decides: "covered lines (Go: statements) of all files that ship, unreported files counting as uncovered, at least the minimum (0.80), \
               never rounded up; reports newer than the sources; every test green; lines changed since the last tag also \
               at the minimum, or a warning",
     fix: "test the files named first; make the report again after the last change; let the tool report all files",
@@ -217,7 +217,8 @@ fn cannot_tell(seen: &Seen, total: u64) -> Option<Outcome> {
 fn measured(seen: &Seen, config: &Config, covered: u64, total: u64) -> Outcome {
     let share = covered as f64 / total as f64;
     let estimated: Vec<_> = seen.files.iter().filter(|(_, f)| f.estimated && f.total > 0).collect();
-    let mut summary = format!("{} of {} lines", percent(covered, total), group_thousands(&total.to_string()));
+    let unit = unit(seen);
+    let mut summary = format!("{} of {} {unit}", percent(covered, total), group_thousands(&total.to_string()));
     if !estimated.is_empty() {
         let lines: u64 = estimated.iter().map(|(_, f)| f.total).sum();
         summary.push_str(&format!(", {} unreported file(s) counted as uncovered (~{lines} lines)", estimated.len()));
@@ -231,7 +232,7 @@ fn measured(seen: &Seen, config: &Config, covered: u64, total: u64) -> Outcome {
         let names: Vec<&str> = holes(seen).iter().take(3).map(|(path, _)| *path).collect();
         let report = seen.coverage.iter().find(|r| r.state == State::Used);
         Outcome::fail(summary).findings(hole_findings(seen)).hint(format!(
-            "{} of {total} lines; {gap} more to reach {}. Biggest holes: {}. Report at {}, made {}; regenerate with: {}",
+            "{} of {total} {unit}; {gap} more to reach {}. Biggest holes: {}. Report at {}, made {}; regenerate with: {}",
             percent(covered, total),
             share_text(config.minimum),
             names.join(", "),
@@ -251,6 +252,16 @@ fn measured(seen: &Seen, config: &Config, covered: u64, total: u64) -> Outcome {
     };
     // Cut, not rounded: 0.79996 must not read as 0.8.
     outcome.value((share * 10_000.0).floor() / 10_000.0, config.minimum).covered(files, files)
+}
+
+/// `lines`, or `statements` where every report is Go's.
+fn unit(seen: &Seen) -> &'static str {
+    let reported = || seen.files.values().filter(|f| !f.estimated && f.total > 0);
+    match reported().filter(|f| f.unit == Unit::Statements).count() {
+        0 => "lines",
+        n if n == reported().count() => "statements",
+        _ => "lines and Go statements",
+    }
 }
 
 /// What makes a sufficient number worth less.
@@ -273,6 +284,17 @@ fn weaknesses(seen: &Seen, config: &Config, total: u64) -> Vec<Finding> {
                 None => finding,
             });
         }
+    }
+    let summarised = seen.files.iter().filter(|(_, f)| f.unit == Unit::Summary);
+    let (path, count) = (summarised.clone().next().map(|(path, _)| path), summarised.count());
+    if let Some(path) = path {
+        let text = format!("{count} file(s) stand only in a summary, which names no line");
+        out.push(
+            Finding::new("summary-only", Severity::Medium, text)
+                .in_file(path.clone())
+                .fix(format!("keep the full report as well: {}", seen.command))
+                .identified_by(&["summary-only"]),
+        );
     }
     if let Some(run) = &seen.tests
         && run.skipped as f64 > run.tests as f64 * SKIPPED_SHARE_MAX
@@ -307,7 +329,10 @@ fn hole_findings(seen: &Seen) -> Vec<Finding> {
     let finding = |(path, file): &(&str, &FileLines)| {
         let (rule, text) = match file.estimated {
             true => ("unreported", format!("no report mentions it: about {} lines uncovered", file.total)),
-            false => ("uncovered", format!("{} of {} lines uncovered", file.total - file.covered, file.total)),
+            false => ("uncovered", {
+                let unit = if file.unit == Unit::Statements { "statements" } else { "lines" };
+                format!("{} of {} {unit} uncovered", file.total - file.covered, file.total)
+            }),
         };
         Finding::new(rule, Severity::Medium, text)
             .at(*path, file.first_uncovered.unwrap_or(1), 1)
@@ -337,6 +362,7 @@ fn evidence(seen: &Seen, covered: u64, total: u64) -> serde_json::Value {
     let unreported: Vec<_> = seen.files.iter().filter(|(_, f)| f.estimated).map(|(p, _)| p).collect();
     serde_json::json!({
         "lines": {"covered": covered, "total": total},
+        "unit": unit(seen),
         "reports": seen.coverage,
         "test_reports": seen.junit,
         "tests": seen.tests.as_ref().map(|t| serde_json::json!({
@@ -354,218 +380,4 @@ fn evidence(seen: &Seen, covered: u64, total: u64) -> serde_json::Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::clock::{Clock as _, SystemClock, Timestamp};
-    use crate::domain::verdict::Verdict;
-    use crate::gates::context::Repo;
-    use crate::gates::testing;
-
-    const CART: &str = "function total(a) {\n  const x = a\n  return x\n}\nmodule.exports = { total }\n";
-    const TEST: (&str, &str) = ("test/cart.test.js", "test('total', () => {})\n");
-
-    /// lcov for one file with the given hits per line.
-    fn lcov(file: &str, hits: &[u64]) -> String {
-        let lines: String = hits.iter().enumerate().map(|(i, h)| format!("DA:{},{h}\n", i + 1)).collect();
-        format!("TN:\nSF:{file}\n{lines}end_of_record\n")
-    }
-
-    fn run_on(repo: &Repo, config: &Config) -> Outcome {
-        judge(&look(repo, config, SystemClock.now()), config)
-    }
-
-    fn run(files: &[(&str, &str)]) -> Outcome {
-        let (_dir, repo) = testing::repo(files);
-        run_on(&repo, &Config::default())
-    }
-
-    fn check(files: &[(&str, &str)], verdict: Verdict, reason: Option<&str>, summary: &str) -> Outcome {
-        let outcome = run(files);
-        assert_eq!((outcome.verdict, outcome.reason.as_deref()), (verdict, reason), "{outcome:#?}");
-        assert!(outcome.summary.contains(summary), "{}", outcome.summary);
-        outcome
-    }
-
-    #[test]
-    fn enough_and_green_passes() {
-        let report = lcov("src/cart.js", &[1, 1, 1, 0, 1]);
-        let junit = "<testsuite><testcase name='total'/></testsuite>";
-        let files = [("src/cart.js", CART), TEST, ("coverage/lcov.info", report.as_str()), ("junit.xml", junit)];
-        let outcome = check(&files, Verdict::Pass, None, "80.00 % of 5 lines; 1 tests green");
-        assert_eq!((outcome.value, outcome.threshold), (Some(0.8.into()), Some(0.8.into())));
-        assert_eq!((outcome.covered, outcome.known, outcome.tier), (Some(1), Some(1), Some(Tier::E2)));
-    }
-
-    #[test]
-    fn never_rounded_up() {
-        assert_eq!(percent(79_996, 100_000), "79.99 %");
-        let mut hits = vec![1; 1000];
-        hits[..201].fill(0);
-        let report = lcov("src/cart.js", &hits);
-        let outcome = check(
-            &[("src/cart.js", CART), TEST, ("lcov.info", report.as_str())],
-            Verdict::Fail,
-            None,
-            "79.90 % of 1,000 lines",
-        );
-        assert!(outcome.hint.unwrap().contains("1 more to reach 80 %"));
-    }
-
-    #[test]
-    fn files_that_no_report_mentions_are_uncovered() {
-        let report = lcov("src/cart.js", &[1, 1]);
-        let outcome = check(
-            &[("src/cart.js", CART), ("src/never.js", CART), TEST, ("lcov.info", report.as_str())],
-            Verdict::Fail,
-            None,
-            "1 unreported file(s) counted as uncovered (~3 lines)",
-        );
-        assert_eq!(outcome.findings[0].rule, "unreported");
-        assert_eq!((outcome.covered, outcome.known), (Some(2), Some(2)));
-    }
-
-    #[test]
-    fn reports_are_united() {
-        let (a, b) = (lcov("src/cart.js", &[1, 0]), lcov("src/cart.js", &[0, 1]));
-        check(
-            &[("src/cart.js", CART), TEST, ("coverage/unit/lcov.info", &a), ("coverage/e2e/lcov.info", &b)],
-            Verdict::Pass,
-            None,
-            "100.00 % of 2 lines",
-        );
-    }
-
-    #[test]
-    fn red_tests_fail_before_anything_else() {
-        let report = lcov("src/cart.js", &[1]);
-        let junit =
-            "<testsuite><testcase name='total' classname='cart'><failure message='1 != 2'/></testcase></testsuite>";
-        let outcome = check(
-            &[("src/cart.js", CART), TEST, ("lcov.info", report.as_str()), ("junit.xml", junit)],
-            Verdict::Fail,
-            None,
-            "1 of 1 tests failed",
-        );
-        assert_eq!(outcome.findings[0].message, "cart total: 1 != 2");
-    }
-
-    #[test]
-    fn cannot_tell() {
-        let cart = ("src/cart.js", CART);
-        let good = lcov("src/cart.js", &[1]);
-        let shifted = lcov("lib/other.js", &[1]);
-        let package = ("package.json", r#"{"devDependencies": {"vitest": "3"}}"#);
-        for (files, reason) in [
-            (vec![cart, TEST, package], "no-report"),
-            (vec![cart, TEST, ("lcov.info", &good[..good.len() - 8])], "unreadable-report"),
-            (vec![cart, TEST, ("coverage.xml", "<coverage><pack")], "unreadable-report"),
-            (vec![cart, TEST, ("lcov.info", "")], "unreadable-report"),
-            (vec![cart, TEST, ("lcov.info", &shifted)], "path-mismatch"),
-            (vec![cart, TEST, ("jacoco.xml", "<report name='a'/>")], "unsupported-format"),
-            (vec![cart, TEST, ("lcov.info", &good), ("junit.xml", "<testsuites/>")], "zero-tests"),
-        ] {
-            let outcome = check(&files, Verdict::Error, Some(reason), "");
-            assert!(outcome.hint.is_some(), "{reason}");
-        }
-        let hint = run(&[cart, TEST, package]).hint.unwrap();
-        assert!(hint.contains("vitest run --coverage"), "{hint}");
-    }
-
-    #[test]
-    fn no_tests_at_all_fail_and_no_code_skips() {
-        check(&[("src/cart.js", CART)], Verdict::Fail, None, "there are no tests");
-        check(&[("README.md", "# a")], Verdict::Skip, Some("no-source"), "");
-    }
-
-    #[test]
-    fn weak_spots_warn() {
-        let report = lcov("src/cart.js", &[1; 5]);
-        let junit = "<testsuite><testcase name='a'/><testcase name='b'><skipped/></testcase></testsuite>";
-        let files = [("src/cart.js", CART), TEST, ("lcov.info", report.as_str()), ("junit.xml", junit)];
-        check(&files, Verdict::Warn, None, "1 of 2 tests are skipped");
-        let pragma = format!("{CART}/* istanbul ignore next */\n");
-        let files = [("src/cart.js", pragma.as_str()), TEST, ("lcov.info", report.as_str())];
-        check(&files, Verdict::Warn, None, "1 lines carry an ignore pragma");
-    }
-
-    fn set_time(root: &std::path::Path, path: &str, ms: i64) {
-        let file = std::fs::File::options().write(true).open(root.join(path)).unwrap();
-        file.set_modified(std::time::UNIX_EPOCH + Duration::from_millis(ms as u64)).unwrap();
-    }
-
-    #[test]
-    fn stale_by_file_time_and_by_age() {
-        let report = lcov("src/cart.js", &[1; 5]);
-        let (dir, repo) = testing::repo(&[("src/cart.js", CART), TEST, ("lcov.info", report.as_str())]);
-        let now = SystemClock.now();
-        set_time(dir.path(), "lcov.info", now.ms() - 60_000);
-        let outcome = run_on(&repo, &Config::default());
-        assert_eq!(outcome.reason.as_deref(), Some("stale-evidence"), "{outcome:#?}");
-        assert!(outcome.summary.contains("older than src/cart.js"), "{}", outcome.summary);
-
-        for path in ["src/cart.js", TEST.0, "lcov.info"] {
-            set_time(dir.path(), path, now.ms() - 8 * 86_400_000);
-        }
-        let outcome = run_on(&repo, &Config::default());
-        assert!(outcome.summary.contains("older than 7d"), "{}", outcome.summary);
-        let longer = Config { max_age: Span::secs(30 * 86_400), ..Config::default() };
-        assert_eq!(run_on(&repo, &longer).verdict, Verdict::Pass);
-    }
-
-    #[test]
-    fn in_git_commits_and_sidecars_date_a_report() {
-        let report = lcov("src/cart.js", &[1; 5]);
-        let (dir, repo) = testing::git_repo(&[
-            ("src/cart.js", CART),
-            TEST,
-            ("lcov.info", report.as_str()),
-            (".gitignore", "*.hc.json\n"),
-        ]);
-        let commit = testing::git(dir.path(), &["rev-parse", "HEAD"]);
-        // A clone may write the source a moment after the report: one commit holds both.
-        set_time(dir.path(), "src/cart.js", SystemClock.now().ms() + 5_000);
-        assert_eq!(run_on(&repo, &Config::default()).verdict, Verdict::Pass);
-
-        // A changed source makes it stale, and so does a sidecar that names the commit before.
-        testing::write(dir.path(), "src/cart.js", b"function total() {}\n");
-        set_time(dir.path(), "src/cart.js", SystemClock.now().ms() + 5_000);
-        assert_eq!(run_on(&repo, &Config::default()).reason.as_deref(), Some("stale-evidence"));
-        testing::commit(dir.path(), "change");
-        testing::write(dir.path(), "lcov.info.hc.json", format!(r#"{{"commit":"{commit}"}}"#).as_bytes());
-        let outcome = run_on(&repo, &Config::default());
-        assert!(outcome.summary.contains("src/cart.js has changed since"), "{}", outcome.summary);
-    }
-
-    #[test]
-    fn changed_lines_count_on_their_own() {
-        let (dir, _) = testing::git_repo(&[("src/cart.js", CART), TEST]);
-        testing::git(dir.path(), &["tag", "v1.0.0"]);
-        let more = format!("{CART}a()\nb()\n");
-        testing::write(dir.path(), "src/cart.js", more.as_bytes());
-        testing::commit(dir.path(), "more");
-        let mut hits = vec![1; 20];
-        hits[5..7].fill(0);
-        testing::write(dir.path(), "lcov.info", lcov("src/cart.js", &hits).as_bytes());
-        let outcome = run_on(&testing::open(dir.path()), &Config::default());
-        assert_eq!(outcome.verdict, Verdict::Warn, "{outcome:#?}");
-        assert!(outcome.summary.contains("only 0.00 % of the lines changed since v1.0.0"), "{}", outcome.summary);
-        assert_eq!((outcome.findings[0].file.as_deref(), outcome.findings[0].line), (Some("src/cart.js"), Some(6)));
-    }
-
-    #[test]
-    fn a_cobertura_report_with_its_own_old_date_is_stale() {
-        let xml = r#"<coverage timestamp="1600000000"><packages><package><classes><class filename="src/cart.js">
-            <lines><line number="1" hits="1"/></lines></class></classes></package></packages></coverage>"#;
-        let outcome =
-            check(&[("src/cart.js", CART), TEST, ("coverage.xml", xml)], Verdict::Error, Some("stale-evidence"), "");
-        assert!(outcome.summary.contains(&Timestamp::from_ms(1_600_000_000_000).rfc3339()), "{}", outcome.summary);
-    }
-
-    #[test]
-    fn config_is_checked() {
-        assert_eq!(Config::default().validate(), []);
-        let bad = Config { minimum: 80.0, exclude: vec!["a{b".into()], max_age: Span::secs(0), ..Config::default() };
-        let keys: Vec<String> = bad.validate().iter().map(|p| p.path.join(".")).collect();
-        assert_eq!(keys, ["minimum", "exclude", "max_age"]);
-    }
-}
+mod tests;

@@ -10,21 +10,60 @@ use super::reports::{self, Format, Found};
 use super::role::{EntryPoints, Role};
 use super::runner;
 use super::statements;
-use super::syntax::{Language, Source};
+use super::syntax::{self, Language, Source, Visit};
 use crate::domain::clock::Timestamp;
 use crate::domain::evidence::sha256_hex;
 use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX};
-use crate::gates::import::{Coverage, Lines, REPORT_BYTES_MAX, cobertura, junit, lcov};
+use crate::gates::import::{self, Block, Coverage, ImportError, Lines, REPORT_BYTES_MAX, Tally, junit};
 use crate::gates::patterns;
+use crate::gates::suppression::is_comment;
 
 /// One file's lines of code.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct FileLines {
     pub covered: u64,
     pub total: u64,
+    pub unit: Unit,
     /// No report mentions it: `total` is estimated, and none counts as covered.
     pub estimated: bool,
     pub first_uncovered: Option<u32>,
+}
+
+/// What a file's figure counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    #[default]
+    Lines,
+    /// Go weighs blocks by their statements.
+    Statements,
+    /// Lines that a summary counts without naming them.
+    Summary,
+}
+
+/// What all used reports say of one file.
+#[derive(Debug, Default)]
+struct Merged {
+    lines: Lines,
+    blocks: BTreeMap<Block, (u64, u64)>,
+    own: Option<Tally>,
+    reports: u32,
+}
+
+impl Merged {
+    fn unit(&self) -> Unit {
+        match () {
+            _ if !self.blocks.is_empty() => Unit::Statements,
+            _ if self.lines.is_empty() && self.own.is_some_and(|own| own.total > 0) => Unit::Summary,
+            _ => Unit::Lines,
+        }
+    }
+
+    /// A writer's own count holds for its report alone; united reports are counted by what they are united from.
+    fn tally(&self) -> Tally {
+        let own = self.own.filter(|_| self.reports == 1 || self.lines.is_empty());
+        import::tally(&self.lines, Some(&self.blocks).filter(|b| !b.is_empty()), own)
+    }
 }
 
 /// Lines changed since the previous release.
@@ -62,6 +101,8 @@ pub struct Report {
     /// `sidecar`, `report`, `git`, `file`: what the date rests on.
     pub dated_by: &'static str,
     pub sha256: Option<String>,
+    /// Covered and total over all its files, as its writer counts: to be held against the writer's own output.
+    pub says: Option<(u64, u64)>,
     #[serde(flatten)]
     pub state: State,
 }
@@ -98,14 +139,21 @@ pub fn look(repo: &Repo, config: &Config, now: Timestamp) -> Seen {
         ..Seen::default()
     };
     let dates = Dates::new(repo, &sources);
-    let mut merged: BTreeMap<&str, Lines> = BTreeMap::new();
+    let mut merged: BTreeMap<&str, Merged> = BTreeMap::new();
+    let modules = go_modules(repo);
     let index = Index::new(repo.files.iter().map(|f| f.path.as_str()));
 
     for found in reports::find(&repo.root, &config.reports) {
         let (report, content) = read(repo, &found, &dates, config, now);
         match content {
             Some(Content::Coverage(coverage)) => {
-                unite(&mut seen, &mut merged, &index, &found.path, &coverage);
+                let mut report = report;
+                let last = unite(&mut seen, &mut merged, &index, &modules, &found.path, coverage);
+                if found.format == Format::GoCover
+                    && let Some(why) = last.and_then(|file| ends_early(repo, file, &merged))
+                {
+                    report.state = State::Unreadable { why };
+                }
                 seen.coverage.push(report);
             }
             Some(Content::Tests(run)) => {
@@ -130,18 +178,13 @@ enum Content {
 }
 
 fn read(repo: &Repo, found: &Found, dates: &Dates<'_>, config: &Config, now: Timestamp) -> (Report, Option<Content>) {
-    let format = match found.format {
-        Format::Lcov => "lcov",
-        Format::Cobertura => "cobertura",
-        Format::JUnit => "junit",
-        Format::Unsupported(name) => name,
-    };
     let mut report = Report {
         path: found.path.clone(),
-        format,
+        format: found.format.name(),
         made_at: found.modified,
         dated_by: "file",
         sha256: None,
+        says: None,
         state: State::Unsupported,
     };
     if matches!(found.format, Format::Unsupported(_)) {
@@ -160,11 +203,7 @@ fn read(repo: &Repo, found: &Found, dates: &Dates<'_>, config: &Config, now: Tim
     };
     report.sha256 = Some(sha256_hex(&bytes));
     let text = String::from_utf8_lossy(&bytes);
-    let parsed = match found.format {
-        Format::Lcov => lcov::parse(&text).map(Content::Coverage),
-        Format::Cobertura => cobertura::parse(&text).map(Content::Coverage),
-        Format::JUnit | Format::Unsupported(_) => junit::parse(&text).map(Content::Tests),
-    };
+    let parsed = parse(found.format, &text);
     match parsed {
         Err(e) => {
             report.state = State::Unreadable { why: e.to_string() };
@@ -172,7 +211,11 @@ fn read(repo: &Repo, found: &Found, dates: &Dates<'_>, config: &Config, now: Tim
         }
         Ok(content) => {
             let own = match &content {
-                Content::Coverage(c) => c.made_at,
+                Content::Coverage(c) => {
+                    let sum = |(a, b): (u64, u64), t: Tally| (a + t.covered, b + t.total);
+                    report.says = Some(c.files.keys().map(|file| c.tally(file)).fold((0, 0), sum));
+                    c.made_at
+                }
                 Content::Tests(_) => None,
             };
             (report.made_at, report.dated_by) = dates.of(&found.path, found.modified, own);
@@ -187,6 +230,22 @@ fn read(repo: &Repo, found: &Found, dates: &Dates<'_>, config: &Config, now: Tim
             (report, used.then_some(content))
         }
     }
+}
+
+fn parse(format: Format, text: &str) -> Result<Content, ImportError> {
+    let coverage = match format {
+        Format::Lcov => import::lcov::parse(text),
+        Format::Cobertura => import::cobertura::parse(text),
+        Format::Clover => import::clover::parse(text),
+        Format::JaCoCo => import::jacoco::parse(text),
+        Format::GoCover => import::go_cover::parse(text),
+        Format::Istanbul => import::istanbul::parse(text),
+        Format::IstanbulSummary => import::istanbul_summary::parse(text),
+        Format::CoveragePy => import::coveragepy::parse(text),
+        Format::LlvmCov => import::llvm_cov::parse(text),
+        Format::JUnit | Format::Unsupported(_) => return junit::parse(text).map(Content::Tests),
+    };
+    coverage.map(Content::Coverage)
 }
 
 /// When reports and sources were made.
@@ -291,30 +350,90 @@ fn list(paths: &[&str]) -> String {
     }
 }
 
-/// Adds one report under the repository's own paths.
+/// Adds one report under the repository's own paths; the file that it names last.
 fn unite<'r>(
     seen: &mut Seen,
-    merged: &mut BTreeMap<&'r str, Lines>,
+    merged: &mut BTreeMap<&'r str, Merged>,
     index: &Index<'r>,
+    modules: &[(String, String)],
     report: &str,
-    coverage: &Coverage,
-) {
-    for (path, lines) in &coverage.files {
-        if paths::is_foreign(path) {
-            continue;
-        }
+    mut coverage: Coverage,
+) -> Option<&'r str> {
+    let mut last = None;
+    for (path, lines) in coverage.files {
+        let blocks = coverage.blocks.remove(&path).unwrap_or_default();
+        let local = if blocks.is_empty() { Some(path.clone()) } else { below_module(&path, modules) };
+        let Some(local) = local.filter(|p| !paths::is_foreign(p)) else { continue };
         seen.reported += 1;
-        let Some(file) = index.resolve(path, report, &coverage.roots) else {
+        let Some(file) = index.resolve(&local, report, &coverage.roots) else {
             seen.unresolved.push(path.chars().filter(|c| !c.is_control()).take(200).collect());
             continue;
         };
         seen.resolved += 1;
+        last = Some(file);
         let united = merged.entry(file).or_default();
+        united.reports += 1;
         for (line, hits) in lines {
-            let seen = united.entry(*line).or_insert(0);
-            *seen = (*seen).max(*hits);
+            let seen = united.lines.entry(line).or_insert(0);
+            *seen = (*seen).max(hits);
         }
+        for (block, (statements, hits)) in blocks {
+            let seen = united.blocks.entry(block).or_insert((statements, 0));
+            seen.1 = seen.1.max(hits);
+        }
+        let best = united.own.into_iter().chain(coverage.tallies.get(&path).copied());
+        united.own = best.max_by_key(|tally| tally.covered);
     }
+    last
+}
+
+/// (module path, folder of its `go.mod`), the longest path first.
+fn go_modules(repo: &Repo) -> Vec<(String, String)> {
+    let manifests = repo.files.iter().filter(|f| f.path == "go.mod" || f.path.ends_with("/go.mod"));
+    let module = |f: &crate::gates::context::RepoFile| {
+        let text = repo.read_text(&f.path, SOURCE_FILE_BYTES_MAX).ok()?;
+        let name = text.lines().find_map(|l| l.trim().strip_prefix("module "))?.trim().trim_matches('"').to_string();
+        Some((name, f.path.strip_suffix("go.mod")?.to_string()))
+    };
+    let mut modules: Vec<_> = manifests.filter_map(module).collect();
+    modules.sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+    modules
+}
+
+/// Go names files by import path. `None`: of a module that is not in this repository.
+fn below_module(path: &str, modules: &[(String, String)]) -> Option<String> {
+    let below = |(name, folder): &(String, String)| {
+        let rest = path.strip_prefix(name.as_str())?.strip_prefix('/')?;
+        Some(format!("{folder}{rest}"))
+    };
+    match modules.iter().find_map(below) {
+        Some(local) => Some(local),
+        // Before modules, and with tools that write paths of the file system: the longest file it ends with.
+        None if modules.is_empty() || path.starts_with(['/', '.']) => {
+            Some(format!("/{}", path.trim_start_matches('/')))
+        }
+        None => None,
+    }
+}
+
+/// A profile cut between two lines looks whole. Its last file tells: no block lies in the file's last function.
+fn ends_early(repo: &Repo, file: &str, merged: &BTreeMap<&str, Merged>) -> Option<String> {
+    let text = repo.read(file, SOURCE_FILE_BYTES_MAX).ok()?;
+    let parsed = syntax::parse(Source::Grammar(Language::Go), &text)?;
+    let mut last: Option<(u32, u32)> = None;
+    syntax::walk(&parsed.tree, |node, _| {
+        let named = node.child_by_field_name("name").map(|n| &text[n.byte_range()]);
+        if matches!(node.kind(), "function_declaration" | "method_declaration") && named != Some(b"_") {
+            if let Some(body) = node.child_by_field_name("body") {
+                last = Some((body.start_position().row as u32 + 1, body.end_position().row as u32 + 1));
+            }
+            return Visit::Skip;
+        }
+        Visit::Enter
+    });
+    let (from, to) = last?;
+    let seen = merged.get(file)?.blocks.keys().any(|b| (from..=to).contains(&b.0));
+    (!seen).then(|| format!("cut short: it ends before the last function of {file} (line {from})"))
 }
 
 /// Languages that one report may speak for: JavaScript's dialects and pages are one.
@@ -333,7 +452,7 @@ fn family(source: Source) -> &'static str {
 }
 
 /// Counts lines per file: those of the reports, and of every file that ships in the product's languages.
-fn count(seen: &mut Seen, repo: &Repo, config: &Config, sources: &[(&str, Source)], merged: &BTreeMap<&str, Lines>) {
+fn count(seen: &mut Seen, repo: &Repo, config: &Config, sources: &[(&str, Source)], merged: &BTreeMap<&str, Merged>) {
     let entries = EntryPoints::read(repo);
     let excluded = patterns::matcher(Path::new(""), &config.exclude);
     let mut shipped: Vec<(&str, Source, Vec<u8>)> = Vec::new();
@@ -356,15 +475,16 @@ fn count(seen: &mut Seen, repo: &Repo, config: &Config, sources: &[(&str, Source
 
     for (path, source, text) in shipped {
         seen.pragmas += pragmas(&text);
-        if let Some(lines) = merged.get(path) {
-            let covered = lines.values().filter(|hits| **hits > 0).count() as u64;
-            let first_uncovered = lines.iter().find(|(_, hits)| **hits == 0).map(|(line, _)| *line);
-            let file = FileLines { covered, total: lines.len() as u64, estimated: false, first_uncovered };
+        if let Some(of) = merged.get(path) {
+            let Tally { covered, total } = of.tally();
+            let first_uncovered = of.lines.iter().find(|(_, hits)| **hits == 0).map(|(line, _)| *line);
+            let file = FileLines { covered, total, unit: of.unit(), estimated: false, first_uncovered };
             seen.files.insert(path.to_string(), file);
         } else if languages.contains(family(source)) {
             let lines = statements::lines(source, &text);
             let total = lines.len() as u64;
-            let file = FileLines { covered: 0, total, estimated: true, first_uncovered: lines.first().copied() };
+            let first_uncovered = lines.first().copied();
+            let file = FileLines { covered: 0, total, unit: Unit::Lines, estimated: true, first_uncovered };
             seen.files.insert(path.to_string(), file);
         }
     }
@@ -406,7 +526,7 @@ fn pragmas(text: &[u8]) -> u64 {
 }
 
 /// Coverage of the lines added since the tag before HEAD. `None` without git or tag.
-fn changed(repo: &Repo, merged: &BTreeMap<&str, Lines>, files: &BTreeMap<String, FileLines>) -> Option<Changed> {
+fn changed(repo: &Repo, merged: &BTreeMap<&str, Merged>, files: &BTreeMap<String, FileLines>) -> Option<Changed> {
     let git = repo.git.as_ref()?;
     let since = git.run(&["describe", "--tags", "--abbrev=0", "HEAD^"]).ok()?.trim().to_string();
     let range = format!("{since}..HEAD");
@@ -425,27 +545,46 @@ fn changed(repo: &Repo, merged: &BTreeMap<&str, Lines>, files: &BTreeMap<String,
         .ok()?;
     let mut changed = Changed { since, ..Changed::default() };
     let mut file: Option<&str> = None;
+    // The line that the next `+` row is, and how many of them the hunk still has.
+    let (mut line, mut rest) = (0_u32, 0_u32);
     for row in diff.lines() {
-        if let Some(path) = row.strip_prefix("+++ b/") {
-            file = files.contains_key(path).then_some(path);
-        } else if let (Some(path), Some(hunk)) = (file, row.strip_prefix("@@ ")) {
-            let Some((start, length)) = added(hunk) else { continue };
-            for line in start..start.saturating_add(length) {
-                let hits = match merged.get(path) {
-                    Some(lines) => lines.get(&line).copied(),
-                    // Nobody reported the file: every added line counts as uncovered.
-                    None => Some(0),
-                };
-                let Some(hits) = hits else { continue };
-                changed.total += 1;
-                changed.covered += u64::from(hits > 0);
-                if hits == 0 && changed.uncovered.len() < CHANGED_LISTED_MAX {
-                    changed.uncovered.push(format!("{path}:{line}"));
-                }
+        if rest > 0 && row.starts_with('+') {
+            let text = row.get(1..).unwrap_or_default();
+            if let Some(path) = file {
+                changed.line(path, line, text, merged.get(path));
             }
+            (line, rest) = (line.saturating_add(1), rest - 1);
+        } else if let Some(path) = row.strip_prefix("+++ b/") {
+            file = files.contains_key(path).then_some(path);
+        } else if let Some((start, length)) = row.strip_prefix("@@ ").and_then(added) {
+            (line, rest) = (start, length);
         }
     }
     Some(changed)
+}
+
+impl Changed {
+    fn line(&mut self, path: &str, line: u32, text: &str, of: Option<&Merged>) {
+        let hits = match of {
+            // Nobody reported the file: every added line of code counts as uncovered.
+            None => (!is_bare(text)).then_some(0),
+            // A block spans blank lines and closing brackets too.
+            Some(of) if !of.blocks.is_empty() && is_bare(text) => None,
+            Some(of) => of.lines.get(&line).copied(),
+        };
+        let Some(hits) = hits else { return };
+        self.total += 1;
+        self.covered += u64::from(hits > 0);
+        if hits == 0 && self.uncovered.len() < CHANGED_LISTED_MAX {
+            self.uncovered.push(format!("{path}:{line}"));
+        }
+    }
+}
+
+/// Nothing but brackets, or a comment.
+fn is_bare(text: &str) -> bool {
+    let text = text.trim();
+    text.chars().all(|c| "(){}[],;".contains(c)) || is_comment(text)
 }
 
 /// `-a,b +c,d @@ …` → (c, d).

@@ -11,9 +11,34 @@ use crate::gates::patterns;
 pub enum Format {
     Lcov,
     Cobertura,
+    Clover,
+    JaCoCo,
+    GoCover,
+    Istanbul,
+    IstanbulSummary,
+    CoveragePy,
+    LlvmCov,
     JUnit,
-    /// Known by name, but not read yet.
+    /// Known by name, but not read: a database of the tool's own.
     Unsupported(&'static str),
+}
+
+impl Format {
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Lcov => "lcov",
+            Format::Cobertura => "cobertura",
+            Format::Clover => "clover",
+            Format::JaCoCo => "jacoco",
+            Format::GoCover => "go-cover",
+            Format::Istanbul => "istanbul",
+            Format::IstanbulSummary => "istanbul-summary",
+            Format::CoveragePy => "coverage.py",
+            Format::LlvmCov => "llvm-cov",
+            Format::JUnit => "junit",
+            Format::Unsupported(name) => name,
+        }
+    }
 }
 
 /// A report on disk. `path` is relative to the root, with `/`.
@@ -88,17 +113,16 @@ fn format_of(full: &Path, path: &str, named: bool) -> Option<Format> {
         return Some(Format::Lcov);
     }
     match lower.as_str() {
-        "coverage-final.json" => return Some(Format::Unsupported("istanbul JSON")),
-        "coverage-summary.json" => return Some(Format::Unsupported("istanbul summary")),
-        "coverage.json" => return Some(Format::Unsupported("coverage JSON")),
+        "coverage-final.json" => return Some(Format::Istanbul),
+        "coverage-summary.json" => return Some(Format::IstanbulSummary),
+        // Several tools use the name; a broken one is coverage.py's to refuse.
+        "coverage.json" => return Some(json_format(&head(full)?).unwrap_or(Format::CoveragePy)),
         ".coverage" => return Some(Format::Unsupported("coverage.py data")),
         ".resultset.json" => return Some(Format::Unsupported("SimpleCov")),
-        _ if lower.starts_with("llvm-cov") && lower.ends_with(".json") => {
-            return Some(Format::Unsupported("llvm-cov JSON"));
-        }
-        _ if lower.starts_with("cover") && lower.ends_with(".out") => {
-            return head(full)?.starts_with("mode:").then_some(Format::Unsupported("Go cover profile"));
-        }
+        _ if lower.starts_with("llvm-cov") && lower.ends_with(".json") => return Some(Format::LlvmCov),
+        "coverage.txt" | "c.out" | "profile.cov" => return go_profile(full),
+        _ if lower.starts_with("cover") && lower.ends_with(".out") => return go_profile(full),
+        _ if lower.ends_with(".coverprofile") => return go_profile(full),
         _ => {}
     }
     if lower.ends_with(".xml") {
@@ -113,10 +137,10 @@ fn format_of(full: &Path, path: &str, named: bool) -> Option<Format> {
             Some("coverage")
                 if root.as_ref().is_some_and(|(_, a)| a.contains_key("clover") || a.contains_key("generated")) =>
             {
-                Some(Format::Unsupported("Clover"))
+                Some(Format::Clover)
             }
             Some("coverage") => Some(Format::Cobertura),
-            Some("report") if coverage => Some(Format::Unsupported("JaCoCo")),
+            Some("report") if coverage => Some(Format::JaCoCo),
             Some(name) if junit::is_root(name) => Some(Format::JUnit),
             Some(_) => None,
             // Named like a report, but broken from its first byte: let the reader say so.
@@ -126,9 +150,28 @@ fn format_of(full: &Path, path: &str, named: bool) -> Option<Format> {
     }
     if named {
         let head = head(full)?;
-        return ["TN:", "SF:"].iter().any(|r| head.starts_with(r)).then_some(Format::Lcov);
+        return match () {
+            _ if ["TN:", "SF:"].iter().any(|r| head.starts_with(r)) => Some(Format::Lcov),
+            _ if head.starts_with("mode:") => Some(Format::GoCover),
+            _ => json_format(&head),
+        };
     }
     None
+}
+
+fn go_profile(full: &Path) -> Option<Format> {
+    head(full)?.starts_with("mode:").then_some(Format::GoCover)
+}
+
+/// Which JSON it is, by its first key.
+fn json_format(head: &str) -> Option<Format> {
+    let first = head.trim_start_matches('\u{feff}').trim_start().strip_prefix('{')?.trim_start();
+    match first.strip_prefix('"')?.split('"').next()? {
+        "meta" => Some(Format::CoveragePy),
+        "data" | "type" => Some(Format::LlvmCov),
+        "total" => Some(Format::IstanbulSummary),
+        _ => head.contains("\"statementMap\"").then_some(Format::Istanbul),
+    }
 }
 
 fn head(path: &Path) -> Option<String> {
@@ -151,6 +194,9 @@ mod tests {
             ("coverage/cobertura-coverage.xml", "<?xml version='1.0'?><coverage line-rate='1'>"),
             ("coverage/clover.xml", "<coverage generated='1' clover='3.2.0'>"),
             ("coverage/coverage-final.json", "{}"),
+            ("py/coverage.json", "{\n  \"meta\": {"),
+            ("rs/coverage.json", "{\"data\":[{\"files\""),
+            ("sol/coverage.json", "{\"a.sol\":{\"path\":\"a.sol\",\"statementMap\":{}"),
             ("build/jacoco.xml", "<report name='a'>"),
             ("junit.xml", "<testsuites/>"),
             ("sitemap-report.xml", "<urlset/>"),
@@ -162,14 +208,17 @@ mod tests {
         ]);
         let found: Vec<_> = find(dir.path(), &[]).into_iter().map(|f| (f.path, f.format)).collect();
         let expect = [
-            ("build/jacoco.xml", Format::Unsupported("JaCoCo")),
-            ("cover.out", Format::Unsupported("Go cover profile")),
-            ("coverage/clover.xml", Format::Unsupported("Clover")),
+            ("build/jacoco.xml", Format::JaCoCo),
+            ("cover.out", Format::GoCover),
+            ("coverage/clover.xml", Format::Clover),
             ("coverage/cobertura-coverage.xml", Format::Cobertura),
-            ("coverage/coverage-final.json", Format::Unsupported("istanbul JSON")),
+            ("coverage/coverage-final.json", Format::Istanbul),
             ("coverage/lcov.info", Format::Lcov),
             ("coverage.xml", Format::Cobertura),
             ("junit.xml", Format::JUnit),
+            ("py/coverage.json", Format::CoveragePy),
+            ("rs/coverage.json", Format::LlvmCov),
+            ("sol/coverage.json", Format::Istanbul),
         ];
         assert_eq!(found, expect.map(|(p, f)| (p.to_string(), f)));
         let named = find(dir.path(), &["odd/*.txt".into()]);

@@ -172,6 +172,11 @@ impl Role {
         let in_folder = |folder: &str| match folder {
             "commands" => segments.windows(2).any(|w| w == ["management", "commands"]),
             "doc" | "coverage" | "build" | "out" | "target" => segments.first() == Some(&folder),
+            // `com/example/shop` is a package, where most Java projects begin.
+            "example" => segments
+                .iter()
+                .enumerate()
+                .any(|(i, s)| *s == folder && !(i > 0 && matches!(segments[i - 1], "com" | "org" | "net" | "io"))),
             _ => segments.contains(&folder),
         };
         for (role, folders) in FOLDERS {
@@ -315,6 +320,8 @@ mod tests {
             ("cart_test.go", Role::Test),
             ("tests/test_cart.py", Role::Test),
             ("src/main/java/shop/Contest.java", Role::Product),
+            ("src/main/java/com/example/shop/Cart.java", Role::Product),
+            ("src/main/java/example/Cart.java", Role::Script),
             ("src/test/java/shop/CartTest.java", Role::Test),
             ("spec/cart_spec.rb", Role::Test),
             ("scripts/release.js", Role::Script),

@@ -15,14 +15,15 @@ pub fn command(repo: &Repo) -> &'static str {
         _ if holds("package.json", "\"jest\"") => "npx jest --coverage --coverageReporters=lcov",
         _ if has("package.json") => "npx c8 --all --reporter=lcov npm test",
         _ if has("Cargo.toml") => "cargo llvm-cov --lcov --output-path lcov.info",
-        _ if has("go.mod") => "go test -coverprofile=cover.out ./... && gcov2lcov -infile=cover.out -outfile=lcov.info",
+        _ if has("go.mod") => "go test -coverprofile=cover.out ./...",
         _ if has("pyproject.toml") || has("setup.py") || has("pytest.ini") || has("requirements.txt") => {
             "pytest --cov --cov-report=xml --junitxml=junit.xml"
         }
         _ if has("composer.json") => "vendor/bin/phpunit --coverage-cobertura coverage.xml",
         _ if has("Gemfile") => "COVERAGE=1 bundle exec rspec (with simplecov-lcov)",
-        _ if has("pom.xml") || has("build.gradle") || has("build.gradle.kts") => {
-            "the test task with a Cobertura report"
+        _ if has("pom.xml") => "mvn verify (with jacoco-maven-plugin's report goal)",
+        _ if has("build.gradle") || has("build.gradle.kts") => {
+            "gradle test jacocoTestReport (with xml.required = true)"
         }
         _ => "the tests with an lcov or Cobertura report",
     }

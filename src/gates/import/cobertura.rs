@@ -2,8 +2,7 @@
 //! `filename`, relative to one of the `<source>` folders, and `line number hits`.
 
 use super::xml::{Step, walk};
-use super::{Coverage, ImportError, Lines, slashes};
-use crate::domain::clock::Timestamp;
+use super::{Coverage, ImportError, Lines, epoch, slashes};
 
 /// Reads a report. Lines of `<methods>` repeat those of their class and count only where the class has none itself.
 pub fn parse(text: &str) -> Result<Coverage, ImportError> {
@@ -15,7 +14,7 @@ pub fn parse(text: &str) -> Result<Coverage, ImportError> {
         match step {
             Step::Open { name: "coverage", attributes } if path.len() == 1 => {
                 is_cobertura = true;
-                report.made_at = attributes.get("timestamp").and_then(|t| timestamp(t));
+                report.made_at = attributes.get("timestamp").and_then(|t| epoch(t));
             }
             Step::Open { .. } if !is_cobertura => return Err("the root element is not <coverage>".into()),
             Step::Open { name: "source", .. } => source = Some(String::new()),
@@ -56,19 +55,10 @@ pub fn parse(text: &str) -> Result<Coverage, ImportError> {
     if report.files.is_empty() { Err(ImportError::Empty("<class>")) } else { Ok(report) }
 }
 
-/// Seconds or milliseconds since the epoch, by tool. A time before 2001 in milliseconds is one in seconds.
-fn timestamp(text: &str) -> Option<Timestamp> {
-    let value: f64 = text.trim().parse().ok()?;
-    match value {
-        v if !v.is_finite() || v <= 0.0 => None,
-        v if v < 1e11 => Some(Timestamp::from_seconds(v)),
-        v => Some(Timestamp::from_ms(v as i64)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::clock::Timestamp;
 
     /// As nyc writes it: the method names a line that is not code of its own.
     const NYC: &str = r#"<?xml version="1.0" ?>
@@ -91,8 +81,8 @@ mod tests {
         assert!(report.files["src/empty.js"].is_empty());
         assert_eq!(report.roots, ["/ci/shop"]);
         assert_eq!(report.made_at, Some(Timestamp::from_ms(1_795_390_364_065)));
-        assert_eq!(timestamp("1795390364"), Some(Timestamp::from_ms(1_795_390_364_000)));
-        assert_eq!(timestamp("0"), None);
+        assert_eq!(epoch("1795390364"), Some(Timestamp::from_ms(1_795_390_364_000)));
+        assert_eq!(epoch("0"), None);
     }
 
     #[test]

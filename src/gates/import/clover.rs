@@ -1,0 +1,101 @@
+//! Clover's XML, as PHPUnit, istanbul and OpenClover write it. Lines of type `stmt` and `cond` are code; `method` rows
+//! stand beside them and would count a line twice. Files of `<testproject>` are tests, not the product.
+
+use super::xml::{Step, walk};
+use super::{Coverage, ImportError, epoch, slashes};
+
+pub fn parse(text: &str) -> Result<Coverage, ImportError> {
+    let mut report = Coverage::default();
+    let mut file: Option<String> = None;
+    walk(text, |path, step| {
+        let in_tests = path.iter().any(|p| p == "testproject");
+        match step {
+            Step::Open { name, attributes } if path.len() == 1 => {
+                if name != "coverage" {
+                    return Err("the root element is not <coverage>".into());
+                }
+                report.made_at = attributes.get("generated").and_then(|t| epoch(t));
+            }
+            Step::Open { name: "file", attributes } if !in_tests => {
+                // PHPUnit's name is the path; the others keep the path apart.
+                let path = attributes.get("path").or(attributes.get("name")).ok_or("a <file> without name")?;
+                let path = slashes(path);
+                report.files.entry(path.clone()).or_default();
+                file = Some(path);
+            }
+            Step::Close { name: "file" } => file = None,
+            Step::Open { name: "line", attributes } => {
+                let Some(file) = &file else { return Ok(()) };
+                let number = |key: &str| attributes.get(key).and_then(|v| v.trim().parse::<u64>().ok());
+                let line = number("num").and_then(|n| u32::try_from(n).ok()).ok_or("a <line> without num")?;
+                let either = || number("truecount").zip(number("falsecount")).map(|(t, f)| t.saturating_add(f));
+                let hits = match attributes.get("type").map(String::as_str) {
+                    Some("stmt") => number("count"),
+                    Some("cond") => number("count").or_else(either),
+                    _ => return Ok(()),
+                };
+                if line > 0 {
+                    report.add(file, line, hits.ok_or("a <line> without count")?);
+                }
+            }
+            Step::Open { .. } | Step::Text(_) | Step::Close { .. } => {}
+        }
+        Ok(())
+    })?;
+    if report.files.is_empty() { Err(ImportError::Empty("<file>")) } else { Ok(report) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::Timestamp;
+    use crate::gates::import::cuts;
+
+    /// As nyc and jest write it.
+    const ISTANBUL: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<coverage generated="1795341600000" clover="3.2.0">
+  <project timestamp="1795341600000" name="All files">
+    <metrics statements="3" coveredstatements="2" conditionals="2" coveredconditionals="1" methods="1" coveredmethods="1"/>
+    <file name="cart.js" path="C:\shop\src\cart.js">
+      <metrics statements="3" coveredstatements="2"/>
+      <line num="2" count="4" type="cond" truecount="1" falsecount="1"/>
+      <line num="3" count="0" type="stmt"/>
+      <line num="7" count="1" type="stmt"/>
+    </file>
+  </project>
+</coverage>"#;
+
+    #[test]
+    fn reads_the_dialects() {
+        let report = parse(ISTANBUL).unwrap();
+        assert_eq!(report.files["C:/shop/src/cart.js"], [(2, 4), (3, 0), (7, 1)].into());
+        assert_eq!(report.made_at, Some(Timestamp::from_ms(1_795_341_600_000)));
+        let phpunit = r#"<coverage generated="1795341600"><project timestamp="1795341600"><package name="Shop">
+            <file name="/ci/src/Cart.php"><class name="Cart" namespace="Shop"><metrics methods="1"/></class>
+            <line num="5" type="method" name="total" visibility="public" complexity="2" crap="2" count="1"/>
+            <line num="6" type="stmt" count="1"/><line num="9" type="stmt" count="0"/></file></package></project></coverage>"#;
+        assert_eq!(parse(phpunit).unwrap().files["/ci/src/Cart.php"], [(6, 1), (9, 0)].into());
+        let openclover = r#"<coverage generated="1795341600000" clover="4.5.0"><project><package name="a">
+            <file name="A.java" path="/ci/src/A.java"><line num="3" type="cond" truecount="0" falsecount="2"/></file></package></project>
+            <testproject><package name="a"><file name="ATest.java" path="/ci/test/ATest.java"/></package></testproject></coverage>"#;
+        let report = parse(openclover).unwrap();
+        assert_eq!(report.files["/ci/src/A.java"], [(3, 2)].into());
+        assert_eq!(report.files.len(), 1);
+    }
+
+    #[test]
+    fn other_xml_is_refused() {
+        for bad in
+            ["<report/>", "<coverage/>", "<coverage><file name='a'><line num='1' type='stmt'/></file></coverage>"]
+        {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_cut_is_an_error(at in 0..ISTANBUL.len()) {
+            cuts::refused(ISTANBUL, at, parse)?;
+        }
+    }
+}
