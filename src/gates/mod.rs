@@ -199,7 +199,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(delivery::pipeline::CiPipeline),
         Box::new(delivery::rollback::Rollback),
         later(&not_built::DELIVERY_STAGING),
-        later(&not_built::DELIVERY_ENV_CONFIG),
+        Box::new(delivery::env_config::EnvConfig),
         Box::new(delivery::naming::Naming),
         // security
         later(&not_built::SECURITY_AUTH),
@@ -268,6 +268,7 @@ impl Config {
             ("code", "leftover_debug", self.code.leftover_debug.validate()),
             ("code", "review", self.code.review.validate()),
             ("code", "secrets", self.code.secrets.validate()),
+            ("delivery", "env_config", self.delivery.env_config.validate()),
             ("delivery", "naming", none(self.delivery.naming.validate().map(|_| ()))),
             ("delivery", "rollback", self.delivery.rollback.validate()),
             ("security", "exposure", none(self.security.exposure.validate())),

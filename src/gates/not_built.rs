@@ -89,23 +89,6 @@ pub static DELIVERY_STAGING: About = About {
     fix: "deploy this release to staging first, then run the tests there",
 };
 
-pub static DELIVERY_ENV_CONFIG: About = About {
-    id: "delivery.env_config",
-    section: Section::Delivery,
-    class: Class::A,
-    line: ".env variables configured correctly (not copied from local)",
-    min_tier: Tier::E1,
-    attestable: false,
-    stage: Stage::Static,
-    lock: Lock::Fs,
-    needs: &[],
-    timeout: STATIC,
-    skipped_for: &[],
-    reads: ".env files, compose and Kubernetes environments, and the variables the code reads",
-    decides: "every required variable has a production value: no local copy, placeholder, loopback address or debug mode",
-    fix: "set a production value for each named key",
-};
-
 pub static SECURITY_AUTH: About = About {
     id: "security.auth",
     section: Section::Security,

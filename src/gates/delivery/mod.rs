@@ -1,5 +1,6 @@
 //! Section `delivery`: one file per gate.
 
+pub mod env_config;
 pub mod naming;
 pub mod pipeline;
 pub mod rollback;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    pub env_config: env_config::Config,
     pub naming: naming::Config,
     pub pipeline: pipeline::Config,
     pub rollback: rollback::Config,

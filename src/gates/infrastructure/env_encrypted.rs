@@ -210,7 +210,7 @@ impl Tracked {
 }
 
 /// `.env*` files that git ignores: nobody commits them, but they lie on a disk.
-fn ignored_dotenv(repo: &Repo) -> Vec<String> {
+pub(in crate::gates) fn ignored_dotenv(repo: &Repo) -> Vec<String> {
     const SKIPPED: [&str; 7] = [".git", "node_modules", "vendor", "venv", ".venv", "target", "site-packages"];
     ignore::WalkBuilder::new(&repo.root)
         .standard_filters(false)
