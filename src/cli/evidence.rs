@@ -1,4 +1,7 @@
-//! `hypercare evidence list|show|verify`: what the gates saw, and proof that nobody changed it since.
+//! `hypercare evidence list|show|verify|import`: what the gates saw and other tools reported, and proof that nobody changed
+//! it since.
+
+mod import;
 
 use serde::Serialize;
 
@@ -16,7 +19,8 @@ use crate::store::state::evidence::ChainCheck;
 Examples:
   hypercare evidence list --gate security.headers
   hypercare evidence show sha256:9f3c2e1
-  hypercare evidence verify                     recomputes the chain; exit 1 when a row was changed")]
+  hypercare evidence verify                     recomputes the chain; exit 1 when a row was changed
+  hypercare evidence import k6 summary.json --target staging --commit 9f3c2e1")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -47,6 +51,8 @@ enum What {
         #[command(flatten)]
         format: FormatArg,
     },
+    /// Keep another tool's report: scanners, tests, load, coverage, backups
+    Import(import::Args),
 }
 
 #[derive(Serialize)]
@@ -66,6 +72,9 @@ struct Verified<'a> {
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     let loaded = global.config(Need::Nothing, Secrets::MayBeMissing)?;
     let dir = subject::store_dir(&loaded);
+    if let What::Import(args) = args.what {
+        return import::run(args, &loaded, &dir, global).await;
+    }
     if !dir.join("state.db").exists() {
         let message = format!("there is no store in {}", dir.display());
         return Err(Failure::new(Exit::Unreachable, message).hint("`hypercare check` makes one").into());
@@ -75,6 +84,8 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
         What::List { gate, run, limit, format } => list(&store, gate, run, limit, format).await,
         What::Show { digest } => show(&store, &digest).await,
         What::Verify { format } => verify(&store, format).await,
+        // Went its own way above: it makes the store.
+        What::Import(_) => Ok(Exit::Internal),
     };
     store.close().await;
     done

@@ -14,7 +14,7 @@ pub enum CaseResult {
 }
 
 /// One test case that did not pass.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct FailedCase {
     /// `class name`, as the report names it.
     pub name: String,
@@ -23,7 +23,7 @@ pub struct FailedCase {
     pub message: String,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct TestRun {
     pub tests: u64,
     pub skipped: u64,

@@ -1,9 +1,11 @@
 //! Reports of other tools, one file per format: text in, plain values out. Hostile input is expected: sizes are capped,
 //! XML entities are never expanded, and a report cut short is an error, never a smaller report. Knows no gate.
 
+pub mod backup;
 pub mod clover;
 pub mod cobertura;
 pub mod coveragepy;
+pub mod ctrf;
 #[cfg(test)]
 pub(crate) mod cuts;
 pub mod go_cover;
@@ -12,8 +14,12 @@ pub mod istanbul_summary;
 pub mod jacoco;
 pub mod json;
 pub mod junit;
+pub mod kind;
 pub mod lcov;
 pub mod llvm_cov;
+pub mod load;
+pub mod scan;
+pub mod tap;
 pub mod xml;
 pub mod yaml;
 

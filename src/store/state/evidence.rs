@@ -71,6 +71,18 @@ fn canonical(
 }
 
 impl State {
+    /// Appends one piece of evidence that no run of gates made: an imported report.
+    pub async fn add_evidence(
+        &self,
+        at: Timestamp,
+        run: &str,
+        gate: &str,
+        evidence: &Evidence,
+        rid: &ReleaseId,
+    ) -> Result<()> {
+        let (run, gate, evidence, rid) = (run.to_string(), gate.to_string(), evidence.clone(), rid.clone());
+        self.db.write(move |c| Box::pin(async move { append(c, at, &run, &gate, &evidence, &rid).await })).await
+    }
     /// Newest first, at most `limit`; of one gate or one run when given.
     pub async fn ledger(&self, gate: Option<&str>, run: Option<&str>, limit: u32) -> Result<Vec<LedgerEntry>> {
         let rows = sqlx::query(

@@ -1,0 +1,68 @@
+//! nuclei's JSONL (and its JSON array). Requests, responses, extracted results and curl commands hold what was found and
+//! are not read.
+
+use serde::Deserialize;
+
+use super::{Found, Scan, address, severity};
+use crate::domain::verdict::Severity;
+use crate::gates::import::{ImportError, json};
+
+#[derive(Deserialize)]
+struct Row {
+    #[serde(rename = "template-id", alias = "templateID")]
+    template: String,
+    info: Info,
+    #[serde(rename = "matched-at", alias = "matched")]
+    matched: Option<String>,
+    host: Option<String>,
+    #[serde(rename = "matcher-status")]
+    status: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    name: Option<String>,
+    severity: Option<String>,
+}
+
+pub fn parse(text: &str) -> Result<Scan, ImportError> {
+    let rows: Vec<Row> = if text.trim_start().starts_with('[') { json::read(text)? } else { json::lines(text)? };
+    if rows.is_empty() && !text.trim_start().starts_with('[') {
+        // Nothing found and nothing run look the same.
+        return Err(ImportError::Empty("line; write it with -json-export"));
+    }
+    let found = |row: Row| {
+        let severity = row.info.severity.as_deref().and_then(severity).unwrap_or(Severity::Medium);
+        let out = Found::new(&row.template, severity, row.info.name.as_deref().unwrap_or(&row.template));
+        match row.matched.or(row.host) {
+            Some(place) => out.place(address(&place)),
+            None => out,
+        }
+    };
+    // -matcher-status also lists what did not match.
+    let matched = rows.into_iter().filter(|r| r.status != Some(false));
+    Ok(Scan::new("nuclei", None, matched.map(found).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tells_nothing;
+    use super::*;
+
+    const LINE: &str = r#"{"template-id":"git-config","info":{"name":"Git Config Exposure","severity":"medium","tags":["exposure"]},"type":"http","host":"https://shop.io","matched-at":"https://shop.io/.git/config?k=hunter2hunter2","extracted-results":["hunter2hunter2"],"request":"hunter2hunter2","curl-command":"hunter2hunter2","matcher-status":true}"#;
+
+    #[test]
+    fn contract_lines_and_arrays() {
+        let scan = parse(&format!("{LINE}\n{}\n", LINE.replace("\"matcher-status\":true", "\"matcher-status\":false")))
+            .unwrap();
+        assert_eq!(scan.findings.len(), 1);
+        assert_eq!(
+            (scan.findings[0].severity, scan.findings[0].place.as_deref()),
+            (Severity::Medium, Some("https://shop.io/.git/config"))
+        );
+        tells_nothing(&scan, &["hunter2"]);
+        assert_eq!(parse(&format!("[{LINE}]")).unwrap().findings.len(), 1);
+        assert_eq!(parse("[]").unwrap().findings, []);
+        assert!(parse("").is_err() && parse(&LINE[..90]).is_err());
+    }
+}
