@@ -52,7 +52,7 @@ enum What {
         format: FormatArg,
     },
     /// Keep another tool's report: scanners, tests, load, coverage, backups
-    Import(import::Args),
+    Import(Box<import::Args>),
 }
 
 #[derive(Serialize)]
@@ -73,7 +73,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     let loaded = global.config(Need::Nothing, Secrets::MayBeMissing)?;
     let dir = subject::store_dir(&loaded);
     if let What::Import(args) = args.what {
-        return import::run(args, &loaded, &dir, global).await;
+        return import::run(*args, &loaded, &dir, global).await;
     }
     if !dir.join("state.db").exists() {
         let message = format!("there is no store in {}", dir.display());

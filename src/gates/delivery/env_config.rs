@@ -28,6 +28,7 @@ use self::usages::{Need, Usage};
 use crate::domain::problem::Problem;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::{Repo, off_thread};
+use crate::gates::infrastructure::secret_values;
 use crate::gates::patterns;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
@@ -231,18 +232,10 @@ fn conclude(
             .hint("give the reader access, or leave it out with exclude")
     } else if let Some((code, message)) = reveal_error {
         Outcome::error(code, message).hint("hypercare check --allow-exec, as an operator who trusts the command")
-    } else if production.is_empty() && needed.is_empty() && warns.is_empty() {
+    } else if let Some(missing) = production.is_empty().then(|| nothing_shown(seen, &needed)).flatten() {
+        missing
+    } else if production.is_empty() && warns.is_empty() {
         Outcome::skip("no-required-env", no_env(seen))
-    } else if production.is_empty() && !needed.is_empty() {
-        let (name, usage) = needed[0];
-        Outcome::error(
-            "no-production-config",
-            format!("the code reads {} variable(s), but nothing shows production's values", needed.len()),
-        )
-        .hint(format!(
-            "{name} ({}:{}): track an encrypted .env.production or the manifest, or name the file: [gates.delivery.env_config] production = [\"…\"]",
-            usage.file, usage.line
-        ))
     } else if let Some(first) = warns.first() {
         Outcome::warn(format!("{} weak spot(s), first: {} {}", warns.len(), first.key, first.problem)).hint(hint(first))
     } else if !hidden.is_empty() || whole > 0 || unseen > 0 {
@@ -284,6 +277,30 @@ fn conclude(
     outcome.findings(findings).evidence("environments", evidence(seen, production, hidden))
 }
 
+/// Nothing shows production's values: an error when the program surely wants some. A variable that is merely read, with
+/// a harmless name and no template that lists it, may stay unset.
+fn nothing_shown(seen: &Seen, needed: &[(&String, &Usage)]) -> Option<Outcome> {
+    let template = seen.sources.iter().find(|s| s.stage == Whose::Template && !s.entries.is_empty());
+    let wanted = |(name, usage): &&(&String, &Usage)| {
+        let ends = ["URL", "URI", "DSN", "HOST"].iter().any(|w| name.split('_').next_back() == Some(w));
+        usage.need == Need::Required || ends || secret_values::is_secret_name(name)
+    };
+    let first = needed.iter().find(wanted);
+    let (what, example) = match (first, template) {
+        (Some((name, usage)), _) => {
+            (format!("the code reads {} variable(s)", needed.len()), format!("{name} ({}:{})", usage.file, usage.line))
+        }
+        (None, Some(template)) => {
+            let keys = template.entries.len();
+            (format!("{} declares {keys} variable(s)", template.path), template.entries[0].name.clone())
+        }
+        (None, None) => return None,
+    };
+    Some(Outcome::error("no-production-config", format!("{what}, but nothing shows production's values")).hint(format!(
+        "{example}: track an encrypted .env.production or the manifest, or name the file: [gates.delivery.env_config] production = [\"…\"]"
+    )))
+}
+
 fn hint(hit: &Hit) -> String {
     let place = hit.line.map_or_else(|| hit.file.clone(), |line| format!("{}:{line}", hit.file));
     format!("{} in {place} {}. {}", hit.key, hit.problem, hit.fix)
@@ -292,9 +309,7 @@ fn hint(hit: &Hit) -> String {
 fn no_env(seen: &Seen) -> String {
     match seen.usages.len() {
         0 => "no settings file of production, and the code reads no environment variable of its own".into(),
-        n => format!(
-            "no settings file of production, and all {n} variable(s) that the code reads have defaults or are asked for first"
-        ),
+        n => format!("no settings file of production, and the code demands none of the {n} variable(s) that it reads"),
     }
 }
 

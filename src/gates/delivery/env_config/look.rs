@@ -344,20 +344,10 @@ fn code(repo: &Repo, excluded: Option<&ignore::gitignore::Gitignore>) -> BTreeMa
 }
 
 fn dockerfiles(repo: &Repo, sources: &[Source]) -> Vec<Copied> {
-    const MANIFESTS: [&str; 8] = [
-        "package.json",
-        "go.mod",
-        "requirements.txt",
-        "pyproject.toml",
-        "Gemfile",
-        "pom.xml",
-        "Cargo.toml",
-        "composer.json",
-    ];
     let has = |path: &str| repo.files.binary_search_by(|f| f.path.as_str().cmp(path)).is_ok();
     let mut out = Vec::new();
     for file in repo.files.iter() {
-        let (folder, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
+        let name = file.path.rsplit('/').next().unwrap_or(&file.path);
         let lower = name.to_ascii_lowercase();
         let docker = lower == "dockerfile"
             || lower == "containerfile"
@@ -370,9 +360,8 @@ fn dockerfiles(repo: &Repo, sources: &[Source]) -> Vec<Copied> {
         }
         let text = repo.read_text(&file.path, SETTINGS_BYTES_MAX).unwrap_or_default();
         let Some(line) = image::copies_context(&text) else { continue };
-        // `docker/Dockerfile` is built from the root; one beside a manifest from its own folder.
-        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
-        let prefix = if MANIFESTS.iter().any(|m| has(&format!("{prefix}{m}"))) { prefix } else { String::new() };
+        // `docker/Dockerfile` is built from the folder above; others from their own.
+        let prefix = scope_of(&file.path);
         let own = format!("{}.dockerignore", file.path);
         let ignore = if has(&own) { own } else { format!("{prefix}.dockerignore") };
         let rules = repo.read_text(&ignore, SETTINGS_BYTES_MAX).unwrap_or_default();

@@ -251,7 +251,11 @@ fn cannot_tell_and_does_not_apply() {
     );
     let outcome = run(&[("src/app.ts", "const p = process.env.LEVEL || 'info'\n")]);
     assert_eq!(outcome.reason.as_deref(), Some("no-required-env"));
-    assert!(outcome.summary.contains("all 1 variable(s)"), "{}", outcome.summary);
+    assert!(outcome.summary.contains("demands none of the 1 variable(s)"), "{}", outcome.summary);
+    assert_eq!(run(&[("main.go", "x := os.Getenv(\"START_DELAY\")\n")]).reason.as_deref(), Some("no-required-env"));
+    let outcome = run(&[("src/app.ts", "x()\n"), (".env.example", "DATABASE_URL=\nPORT=80\n")]);
+    assert_eq!(outcome.reason.as_deref(), Some("no-production-config"));
+    assert!(outcome.summary.contains(".env.example declares 2 variable(s)"), "{}", outcome.summary);
     assert_eq!(run(&[("README.md", "# hello")]).reason.as_deref(), Some("no-required-env"));
 }
 
