@@ -77,6 +77,11 @@ impl Expr {
         self.plan.selectors.iter().map(|s| s.matchers.clone()).collect()
     }
 
+    /// Of each of [`Expr::selectors`]: does it select a range?
+    pub fn ranged(&self) -> Vec<bool> {
+        self.plan.selectors.iter().map(|s| s.range_ms.is_some()).collect()
+    }
+
     /// The matchers, when the whole expression is one instant selector without `offset` or `@`.
     pub fn plain_selector(&self) -> Option<&[Matcher]> {
         let Node::Instant(i) = self.plan.root else { return None };
@@ -129,6 +134,23 @@ impl Expr {
     /// The first range of the text.
     pub fn window(&self) -> Option<Duration> {
         syntax::window(&self.tree)
+    }
+
+    /// Labels that it groups by, joins on, or copies: series need them to pass through. Sorted.
+    pub fn labels_used(&self) -> std::collections::BTreeSet<String> {
+        let mut out = std::collections::BTreeSet::new();
+        syntax::labels(&self.tree, &mut out);
+        out
+    }
+
+    /// Is anything compared with anything?
+    pub fn compares(&self) -> bool {
+        syntax::compares(&self.tree)
+    }
+
+    /// Is the function called anywhere?
+    pub fn calls(&self, function: &str) -> bool {
+        syntax::calls(&self.tree, function)
     }
 
     /// Is the result a number, a vector, a range or a text? As Prometheus names it.

@@ -5,12 +5,14 @@ pub(super) mod ast;
 mod lex;
 mod literal;
 mod measure;
+mod mentions;
 mod modifier;
 mod parse;
 mod print;
 
 pub(super) use literal::{duration, duration_text};
 pub(super) use measure::{limit, window};
+pub(super) use mentions::{calls, compares, labels};
 pub(super) use print::{pretty, quoted};
 
 use super::{Position, QueryError};
