@@ -40,7 +40,7 @@ use crate::domain::verdict::{Class, Outcome, Tier};
 use crate::net::safety::{Safety, Target};
 
 pub use context::GateContext;
-pub use run::{Checked, GateInputs, Options, RunError, changed, run_gates};
+pub use run::{Checked, GateInputs, Options, RunError, SCHEMA, changed, run_gates};
 pub use sweep::{Part, Reader};
 
 /// The seven sections, in the checklist's own order. A section is a folder here and the prefix of its gates' ids.
@@ -219,10 +219,10 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         later(&not_built::MONITORING_LOGGING),
         later(&not_built::MONITORING_LOG_CONTEXT),
         Box::new(monitoring::metrics::Metrics),
-        later(&not_built::MONITORING_ALERT_ERRORS),
-        later(&not_built::MONITORING_ALERT_CPU),
-        later(&not_built::MONITORING_ALERT_MEMORY),
-        later(&not_built::MONITORING_ALERT_BACKLOG),
+        Box::new(monitoring::alert_errors::AlertErrors),
+        Box::new(monitoring::alert_cpu::AlertCpu),
+        Box::new(monitoring::alert_memory::AlertMemory),
+        Box::new(monitoring::alert_backlog::AlertBacklog),
         later(&not_built::MONITORING_ALERT_DELIVERY),
         // infrastructure
         later(&not_built::INFRASTRUCTURE_LOAD_BALANCER),
@@ -275,6 +275,7 @@ impl Config {
             ("security", "headers", none(self.security.headers.validate())),
             ("performance", "load", self.performance.load.validate()),
             ("monitoring", "metrics", self.monitoring.metrics.validate()),
+            ("monitoring", "alerts", self.monitoring.alerts.validate()),
             ("infrastructure", "env_encrypted", self.infrastructure.env_encrypted.validate()),
             ("release", "announcement", none(self.release.announcement.validate(channels))),
             ("release", "changelog", none(self.release.changelog.validate())),

@@ -1,7 +1,12 @@
 //! Section `monitoring`: one file per gate.
 
+pub mod alert_backlog;
+pub mod alert_cpu;
+pub mod alert_errors;
+pub mod alert_memory;
 pub mod metrics;
 
+pub mod alerts;
 pub mod prometheus_api;
 pub mod red;
 
@@ -12,4 +17,6 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub metrics: metrics::Config,
+    /// For the four gates on alerts.
+    pub alerts: alerts::Config,
 }
