@@ -35,6 +35,8 @@ enum What {
         #[command(flatten)]
         format: FormatArg,
     },
+    /// The JSON Schema of `check --format json`
+    Schema,
     /// One gate: inputs, rule, evidence, numbers in force, fix, last result
     Explain {
         #[arg(value_name = "ID")]
@@ -49,6 +51,10 @@ enum What {
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     let loaded = global.config(Need::Nothing, Secrets::MayBeMissing)?;
     match args.what {
+        What::Schema => {
+            output::json(&super::check::schema::document())?;
+            Ok(Exit::Yes)
+        }
         What::List { which, format } => list(&loaded, &which, format).await,
         What::Explain { id, which, format } => explain(&loaded, &id, &which, format, global).await,
     }

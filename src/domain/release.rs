@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What was looked at. `None` means it could not be told, never "empty".
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ReleaseId {
     /// Full commit hash (hex) of HEAD.
     pub commit: Option<String>,

@@ -6,7 +6,7 @@ use super::evidence::Evidence;
 use super::release::ReleaseId;
 
 /// Words are lower case in JSON. Order of aggregation: fail > error > warn > pass > skip.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// Not applicable, with a machine code and positive proof.
@@ -47,7 +47,7 @@ impl Verdict {
 }
 
 /// A blocker, B required, C advisory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Class {
     A,
     B,
@@ -55,7 +55,7 @@ pub enum Class {
 }
 
 /// How strong the evidence is. E3 observed, E2 reported by another tool, E1 declared in source, E0 attested by a person.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 pub enum Tier {
     E0,
     E1,
@@ -63,7 +63,7 @@ pub enum Tier {
     E3,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     Info,
@@ -73,7 +73,7 @@ pub enum Severity {
     Critical,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Confidence {
     Low,
@@ -82,7 +82,7 @@ pub enum Confidence {
 }
 
 /// One defect or note, with its place. `file` is relative to the repository with `/`; line and column count from 1.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Finding {
     pub rule: String,
     pub severity: Severity,
@@ -243,7 +243,7 @@ impl Outcome {
 }
 
 /// A waiver or attestation laid over a verdict; the original verdict stays visible.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Overlay {
     Waived { reason: String, approver: String, expires: super::clock::Timestamp },
@@ -251,7 +251,7 @@ pub enum Overlay {
 }
 
 /// One gate's row in every output. Field names are `product.md`'s promise.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GateResult {
     pub id: String,
     pub section: String,
@@ -289,7 +289,7 @@ impl GateResult {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Decision {
     Go,
@@ -323,7 +323,7 @@ impl Decision {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GoalState {
     Ready,
@@ -333,7 +333,7 @@ pub enum GoalState {
 }
 
 /// One of the five lines of READY TO GO LIVE.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Goal {
     /// `code`, `load`, `monitoring`, `rollback`, `stakeholders`.
     pub id: String,
@@ -346,7 +346,7 @@ pub struct Goal {
 }
 
 /// A whole run of the gates: what `check --format json` prints and the store keeps.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GateRun {
     /// `hypercare.check/v1`.
     pub schema: String,

@@ -1,12 +1,16 @@
 //! `hypercare check`: runs the gates once, prints the checklist, keeps run and evidence in the store.
 //!
-//! `subject.rs` finds out what is checked, `human.rs` and `markdown.rs` print it; the work is `gates::run_gates`.
+//! `subject.rs` finds out what is checked; `human.rs`, `markdown.rs`, `junit.rs` and `sarif.rs` print it; the work is
+//! `gates::run_gates`.
 
 mod human;
+mod junit;
 mod markdown;
 mod progress;
 #[cfg(test)]
 pub mod sample;
+mod sarif;
+pub mod schema;
 mod set;
 pub mod subject;
 
@@ -58,6 +62,9 @@ pub struct Args {
     /// Write the result here instead of printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Write the same run in another format too: sarif=check.sarif
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = Also::parse)]
+    also: Vec<Also>,
     /// Reuse no answer of an earlier run
     #[arg(long)]
     no_cache: bool,
@@ -79,7 +86,29 @@ pub struct Args {
 enum Format {
     Human,
     Json,
+    /// For a comment under a pull request
     Markdown,
+    /// JUnit XML, for CI systems that show tests
+    Junit,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+}
+
+/// One more copy of the result.
+#[derive(Debug, Clone)]
+struct Also {
+    format: Format,
+    path: PathBuf,
+}
+
+impl Also {
+    fn parse(text: &str) -> Result<Also, String> {
+        let (format, path) = text.split_once('=').ok_or("write FORMAT=FILE")?;
+        if path.is_empty() {
+            return Err("the file's name is missing".into());
+        }
+        Ok(Also { format: Format::from_str(format, true)?, path: path.into() })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -150,6 +179,9 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     let saved = store.state.save_gate_run(&checked.run, &checked.evidence).await;
     store.close().await;
     saved.with_context(|| format!("cannot keep the run in {}", dir.display()))?;
+    for also in &args.also {
+        write(&also.path, &rendered(&checked, also.format, global, args.all_findings)?)?;
+    }
     show(&checked, args.format, args.out.as_deref(), global, args.all_findings)?;
     Ok(exit_code(&checked, args.strict))
 }
@@ -196,11 +228,13 @@ fn explained(error: RunError) -> anyhow::Error {
     failure.into()
 }
 
-fn show(checked: &Checked, format: Format, out: Option<&Path>, global: &Global, all: bool) -> anyhow::Result<()> {
+fn rendered(checked: &Checked, format: Format, global: &Global, all: bool) -> anyhow::Result<String> {
     let run = &checked.run;
-    let text = match format {
+    Ok(match format {
         Format::Json => serde_json::to_string_pretty(run)? + "\n",
         Format::Markdown => markdown::render(run),
+        Format::Junit => junit::render(run),
+        Format::Sarif => serde_json::to_string_pretty(&sarif::render(run))? + "\n",
         Format::Human => human::render(&human::Page {
             run,
             known: gates::all().len(),
@@ -209,12 +243,22 @@ fn show(checked: &Checked, format: Format, out: Option<&Path>, global: &Global, 
             width: output::width(),
             all_findings: all,
         }),
-    };
+    })
+}
+
+/// To a file, without colours.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let plain = anstream::adapter::strip_str(text).to_string();
+    std::fs::write(path, plain).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn show(checked: &Checked, format: Format, out: Option<&Path>, global: &Global, all: bool) -> anyhow::Result<()> {
+    let run = &checked.run;
+    let text = rendered(checked, format, global, all)?;
     match out {
         None => output::print(&text)?,
         Some(path) => {
-            let plain = anstream::adapter::strip_str(&text).to_string();
-            std::fs::write(path, plain).with_context(|| format!("cannot write {}", path.display()))?;
+            write(path, &text)?;
             let mut out = Out::stdout();
             out.line(format!("{} · {}", run.decision.title(), path.display()))?;
             out.flush()?;

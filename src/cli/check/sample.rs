@@ -8,6 +8,17 @@ use crate::gates::{all, decision, judge};
 
 pub const NOW: Timestamp = Timestamp::from_ms(1_795_341_600_000);
 
+/// Runs a script with the Python of `tests/setup.sh`, a file with `text` as its argument, and gives what it prints.
+pub fn python(script: &str, text: &str) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let python = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-venv/bin/python");
+    let output = std::process::Command::new(&python).arg("-c").arg(script).arg(file.path()).output();
+    let output = output.unwrap_or_else(|e| panic!("{}: {e}; run tests/setup.sh", python.display()));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_string()
+}
+
 pub fn waivers() -> Waivers {
     let why = "the reason is shorter than 20 characters".to_string();
     Waivers { valid: vec![], invalid: vec![(".hypercare/waivers/old.json".into(), why)] }
