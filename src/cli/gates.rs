@@ -1,4 +1,4 @@
-//! `hypercare gates list|explain`: what is looked at, what decides, and how to mend it.
+//! `hypercare gates list|explain|prove|schema`: what is looked at, what decides, and how to mend it.
 
 use std::path::Path;
 
@@ -20,7 +20,8 @@ use crate::store::{Role, Store};
 #[command(after_help = "\
 Examples:
   hypercare gates list                          the checklist: what exists and what applies here
-  hypercare gates explain security.headers      what it reads, what decides, how to mend it, what it said last")]
+  hypercare gates explain security.headers      what it reads, what decides, how to mend it, what it said last
+  hypercare gates prove                         each gate on a product it must stop")]
 pub struct Args {
     #[command(subcommand)]
     what: What,
@@ -35,6 +36,8 @@ enum What {
         #[command(flatten)]
         format: FormatArg,
     },
+    /// Each gate on a product it must let through and one it must stop; exit 1 if one does not block
+    Prove(super::prove::Args),
     /// The JSON Schema of `check --format json`
     Schema,
     /// One gate: inputs, rule, evidence, numbers in force, fix, last result
@@ -49,12 +52,18 @@ enum What {
 }
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
-    let loaded = global.config(Need::Nothing, Secrets::MayBeMissing)?;
-    match args.what {
+    let what = match args.what {
+        // Needs no configuration: it brings products of its own.
+        What::Prove(args) => return super::prove::run(args, global).await,
         What::Schema => {
             output::json(&super::check::schema::document())?;
-            Ok(Exit::Yes)
+            return Ok(Exit::Yes);
         }
+        what => what,
+    };
+    let loaded = global.config(Need::Nothing, Secrets::MayBeMissing)?;
+    match what {
+        What::Prove(_) | What::Schema => Ok(Exit::Yes),
         What::List { which, format } => list(&loaded, &which, format).await,
         What::Explain { id, which, format } => explain(&loaded, &id, &which, format, global).await,
     }

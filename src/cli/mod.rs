@@ -28,6 +28,7 @@ mod metrics;
 mod outbox;
 mod postmortem;
 mod probe;
+mod prove;
 mod query;
 mod report;
 mod rules;

@@ -13,6 +13,7 @@ pub mod import;
 pub mod judge;
 pub mod not_built;
 pub mod patterns;
+pub mod proof;
 mod run;
 pub mod runner;
 pub mod suppression;
@@ -168,6 +169,10 @@ pub trait Gate: Send + Sync {
     /// False for lines of the checklist that only answer `error not-built`.
     fn built(&self) -> bool {
         true
+    }
+    /// A product it lets through and one it stops, for `gates prove`. `None`: nobody has shown yet that it blocks.
+    fn proof(&self) -> Option<proof::Proof> {
+        None
     }
     /// Its answer rests on the repository's files and refs and the gates' configuration alone, and may be reused while
     /// they stay the same.

@@ -17,6 +17,7 @@ use crate::domain::units::{Span, group_thousands};
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::off_thread;
 use crate::gates::patterns;
+use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.code.coverage]`
@@ -90,6 +91,21 @@ pub static ABOUT: About = About {
 impl Gate for Coverage {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, hits: [u32; 4]| {
+            let lines: String = hits.iter().enumerate().map(|(i, n)| format!("DA:{},{n}\n", i + 1)).collect();
+            let source = "export function total(cents, percent) {\n  if (!percent) return cents;\n  return cents - percent;\n}\n";
+            Fixture::of(what)
+                .file("package.json", "{\"name\": \"shop\", \"version\": \"1.0.0\"}\n")
+                .file("src/cart.js", source)
+                .left("coverage/lcov.info", format!("SF:src/cart.js\n{lines}end_of_record\n"))
+        };
+        Some(Proof {
+            good: shop("every line is tested", [1; 4]),
+            bad: shop("half of the lines are tested", [1, 1, 0, 0]),
+        })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

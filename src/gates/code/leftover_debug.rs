@@ -22,6 +22,7 @@ use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::{Repo, RepoFile, SOURCE_FILE_BYTES_MAX, off_thread};
 use crate::gates::facts::Facts;
+use crate::gates::proof::{Fixture, Proof};
 use crate::gates::suppression::{self, Inline};
 use crate::gates::{About, Gate, GateContext, Lock, Part, Reader, Section, Stage};
 
@@ -76,6 +77,16 @@ pub static ABOUT: About = About {
 impl Gate for LeftoverDebug {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, line: &str| {
+            Fixture::of(what)
+                .file("package.json", "{\"name\": \"shop\"}\n")
+                .file("src/cart.js", format!("export function total(cents) {{\n{line}  return cents;\n}}\n"))
+        };
+        let bad = shop("a debugger statement was left behind", "  debugger;\n  console.log(cents);\n");
+        Some(Proof { good: shop("nothing was left behind", ""), bad })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

@@ -21,6 +21,7 @@ use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier, Verdict};
 use crate::gates::context::Repo;
 use crate::gates::facts::semver::Version;
 use crate::gates::facts::versions::{self, Source};
+use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.delivery.naming]`
@@ -139,6 +140,14 @@ impl Gate for Naming {
     fn about(&self) -> &'static About {
         &ABOUT
     }
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, tag| Fixture::of(what).file("package.json", "{\n  \"version\": \"1.4.0\"\n}\n").tag(tag);
+        Some(Proof {
+            good: shop("tag and manifest say the same version", "v1.4.0"),
+            bad: shop("the tag says another version than the manifest", "v1.5.0"),
+        })
+    }
+
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             if let Err(outcome) = ctx.need_git() {

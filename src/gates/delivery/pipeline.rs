@@ -19,6 +19,7 @@ use super::run::{self, Run};
 use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::Repo;
+use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.delivery.pipeline]`
@@ -59,6 +60,24 @@ pub static ABOUT: About = About {
 impl Gate for CiPipeline {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, test: &str, needs: &str| {
+            let job = |name: &str, needs: &str, run: &str| {
+                format!("  {name}:\n    needs: [{needs}]\n    runs-on: ubuntu-latest\n    steps:\n      - run: {run}\n")
+            };
+            let jobs =
+                [job("build", "", "npm run build"), job("test", "build", test), job("deploy", needs, "./deploy.sh")];
+            let text = format!("on:\n  push: {{branches: [main]}}\n  pull_request:\njobs:\n{}", jobs.concat());
+            Fixture::of(what)
+                .file("package.json", "{\"scripts\": {\"test\": \"node --test\", \"build\": \"node build.js\"}}\n")
+                .file(".github/workflows/pipeline.yml", text)
+        };
+        Some(Proof {
+            good: shop("tests come before the deploy", "npm test", "test"),
+            bad: shop("the deploy waits for no test, and the tests cannot fail", "npm test || true", "build"),
+        })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

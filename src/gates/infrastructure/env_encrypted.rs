@@ -21,6 +21,7 @@ use crate::gates::code::role::Role;
 use crate::gates::code::syntax::Source;
 use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX, off_thread};
 use crate::gates::patterns;
+use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.infrastructure.env_encrypted]`
@@ -67,6 +68,24 @@ pub static ABOUT: About = About {
 impl Gate for EnvEncrypted {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, value: &str| {
+            let head =
+                "DOTENV_PUBLIC_KEY_PRODUCTION=\"03f8b376234c4f2f0445f392a12e80f3a84b4b0d1e0c3df85c494e45812653c22a\"";
+            let text = format!("{head}\nPAYMENT_KEY=\"{value}\"\n");
+            Fixture::of(what).file(".gitignore", ".env.keys\n").file(".env.production", text)
+        };
+        // As dotenvx seals it; in pieces, because it looks like what it hides.
+        let sealed = [
+            "encrypted:BMzJNfbNH2EiauFTOK4aNABNM7oNJGrATIGxuvI+O/nu9fefK0k0r4f1UgtpuUsNmC6Fu1W2cqhyY3rNdGb8tg4Oj/GEY7Dksropc",
+            "DR08GSsaPcA9bArPcZm9FveqizK7c0rUVdBDk3uSvKzT0MKBzRH3mNsDoBslXumhNZDH7Xq10JNCeFdAkxYSPI9",
+        ];
+        Some(Proof {
+            good: shop("production's values are encrypted", &sealed.concat()),
+            bad: shop("production's key is in clear", &["f3K9", "xQ2m", "Zr7T", "w1Lp", "8Vb4"].concat()),
+        })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::alerts::{Family, check};
+use super::alerts::{Family, check, proof};
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Outcome, Tier};
+use crate::gates::proof::Proof;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 pub struct AlertBacklog;
@@ -36,6 +37,13 @@ pub static ABOUT: About = About {
 impl Gate for AlertBacklog {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        Some(proof(
+            ("it fires while a queue grows", "deriv(rabbitmq_queue_messages_ready[10m]) > 0"),
+            ("it fires on every queue that is not empty", "rabbitmq_queue_messages_ready > 0"),
+        ))
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

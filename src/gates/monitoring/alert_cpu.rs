@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::alerts::{Family, check};
+use super::alerts::{Family, check, proof};
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Outcome, Tier};
+use crate::gates::proof::Proof;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 pub struct AlertCpu;
@@ -36,6 +37,16 @@ pub static ABOUT: About = About {
 impl Gate for AlertCpu {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        Some(proof(
+            ("it fires at 85 %", "1 - avg by (instance) (rate(node_cpu_seconds_total{mode=\"idle\"}[5m])) > 0.8"),
+            (
+                "the comparison is the wrong way round",
+                "1 - avg by (instance) (rate(node_cpu_seconds_total{mode=\"idle\"}[5m])) < 0.8",
+            ),
+        ))
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

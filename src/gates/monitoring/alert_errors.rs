@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::alerts::{Family, check};
+use super::alerts::{Family, check, proof};
 use crate::domain::verdict::{Class, Outcome, Tier};
+use crate::gates::proof::Proof;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 pub struct AlertErrors;
@@ -36,6 +37,19 @@ pub static ABOUT: About = About {
 impl Gate for AlertErrors {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        Some(proof(
+            (
+                "a share of errors is compared",
+                "sum(rate(http_requests_total{status=~\"5..\"}[5m])) / sum(rate(http_requests_total[5m])) > 0.05",
+            ),
+            (
+                "a percentage is compared with a ratio, so it never fires",
+                "sum(rate(http_requests_total{status=~\"5..\"}[5m])) / sum(rate(http_requests_total[5m])) > 5",
+            ),
+        ))
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::alerts::{Family, check};
+use super::alerts::{Family, check, proof};
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Outcome, Tier};
+use crate::gates::proof::Proof;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 pub struct AlertMemory;
@@ -36,6 +37,16 @@ pub static ABOUT: About = About {
 impl Gate for AlertMemory {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        Some(proof(
+            ("it fires before memory is full", "node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes < 0.1"),
+            (
+                "it goes by free memory, of which a healthy Linux has little",
+                "node_memory_MemFree_bytes / node_memory_MemTotal_bytes < 0.2",
+            ),
+        ))
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

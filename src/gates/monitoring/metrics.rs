@@ -19,6 +19,7 @@ use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::{LoadTotals, not_asked};
+use crate::gates::proof::{Fixture, Page, Proof, REQUESTS};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 use crate::net::safety::{Intent, Prober, Target};
 use crate::net::{NetError, Request, Response, redact_url};
@@ -117,6 +118,23 @@ pub static ABOUT: About = About {
 impl Gate for Metrics {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, count: &str| {
+            let body = format!(
+                "# TYPE http_requests_total counter\nhttp_requests_total{{code=\"200\",route=\"/\"}} {count}\n\
+                 # TYPE http_request_duration_seconds histogram\nhttp_request_duration_seconds_bucket{{le=\"+Inf\"}} {count}\n\
+                 http_request_duration_seconds_sum {count}\nhttp_request_duration_seconds_count {count}\n\
+                 # TYPE process_cpu_seconds_total counter\nprocess_cpu_seconds_total 1\n\
+                 # TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes 1e7\n"
+            );
+            Fixture::of(what).page(Page::json("/", "{}")).page(Page::new("/metrics", "text/plain; version=0.0.4", body))
+        };
+        Some(Proof {
+            good: shop("the counter follows the requests", REQUESTS),
+            bad: shop("the counter stands still", "7"),
+        })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

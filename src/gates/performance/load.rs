@@ -16,6 +16,7 @@ use crate::domain::service::Profile;
 use crate::domain::units::{Span, number};
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::{LoadTotals, not_asked};
+use crate::gates::proof::{Fixture, Page, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 use crate::load::{self, LoadError, Model, Plan, Report, Shot};
 use crate::net::safety::{Intent, Prober};
@@ -129,6 +130,19 @@ pub static ABOUT: About = About {
 impl Gate for Load {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        // Small enough for any machine: what is shown is the judgement, not the speed.
+        let shop = |what, status| {
+            let page = Page::json("/", "{}").status(status);
+            Fixture::of(what).page(page).settings(|config| {
+                let load = &mut config.performance.load;
+                (load.target_rps, load.connections) = (50.0, 8);
+                (load.ramp, load.hold) = (Span::secs(1), Span::secs(2));
+            })
+        };
+        Some(Proof { good: shop("every request is answered", 200), bad: shop("every request fails under load", 500) })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

@@ -17,6 +17,7 @@ use crate::domain::release::ReleaseId;
 use crate::domain::units::{Span, prose};
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::{AnnouncementReceipt, GateContext};
+use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, Lock, Section, Stage};
 
 /// `[gates.release.announcement]`
@@ -94,6 +95,14 @@ pub static ABOUT: About = About {
 impl Gate for Announcement {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, announced| Fixture {
+            channel: Some("mail"),
+            announced,
+            ..Fixture::of(what).settings(|config| config.release.announcement.channels = vec!["mail".into()])
+        };
+        Some(Proof { good: shop("the release was announced", Some("mail")), bad: shop("nobody was told", None) })
     }
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {

@@ -21,6 +21,7 @@ use crate::gates::facts::changelog::{self, Entry};
 use crate::gates::facts::git::Git;
 use crate::gates::facts::semver::Version;
 use crate::gates::facts::{rid, versions};
+use crate::gates::proof::{Fixture, Proof, TODAY};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.release.changelog]`
@@ -86,6 +87,20 @@ impl Gate for Changelog {
     fn about(&self) -> &'static About {
         &ABOUT
     }
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, version: &str| {
+            let entry = format!("## [{version}] - {TODAY}\n\n### Added\n\n- Coupons at checkout.\n");
+            let old = "\n## [1.2.0] - 2026-01-15\n\n### Fixed\n\n- Prices with a comma no longer round down.\n";
+            Fixture::of(what)
+                .file("package.json", "{\n  \"version\": \"1.4.0\"\n}\n")
+                .file("CHANGELOG.md", format!("# Changelog\n\n{entry}{old}"))
+        };
+        Some(Proof {
+            good: shop("the release has an entry", "1.4.0"),
+            bad: shop("the newest entry is of an older release", "1.3.0"),
+        })
+    }
+
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let repo = match ctx.need_repo() {

@@ -17,6 +17,7 @@ use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Outcome, Tier};
 use crate::gates::context::not_asked;
+use crate::gates::proof::{COMMIT, Fixture, Page, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 use crate::net::safety::{Intent, Prober, Target};
 use crate::net::{NetError, Request, Response};
@@ -157,6 +158,23 @@ pub static ABOUT: About = About {
 impl Gate for Endpoints {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, commit: &str| {
+            let page = |path, body: String| Page::json(path, body).headers(&[("cache-control", "no-store")]);
+            Fixture::of(what)
+                .settings(|config| config.release.endpoints.calls = 4)
+                .page(page("/", "{}".into()))
+                .page(page("/health", "{\"status\": \"pass\"}".into()))
+                .page(page("/status", "{\"status\": \"ok\", \"components\": {\"db\": \"ok\"}}".into()))
+                .page(page("/version", format!("{{\"commit\": \"{commit}\"}}")))
+                .page(Page::new("/metrics", "text/plain; version=0.0.4", "# TYPE up gauge\nup 1\n"))
+        };
+        Some(Proof {
+            good: shop("the four endpoints answer for this commit", COMMIT),
+            bad: shop("another build is up", "0123456789abcdef0123456789abcdef01234567"),
+        })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

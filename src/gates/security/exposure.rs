@@ -26,6 +26,7 @@ use super::web;
 use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Confidence, Finding, Outcome, Severity, Tier};
+use crate::gates::proof::{Fixture, Page, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 use crate::net::address::is_loopback;
 use crate::net::safety::{Intent, Prober, Target};
@@ -109,6 +110,17 @@ impl Gate for Exposure {
     fn about(&self) -> &'static About {
         &ABOUT
     }
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what| Fixture::of(what).page(Page::new("/", "text/html", "<!doctype html><title>Shop</title>"));
+        let head = Page::new("/.git/HEAD", "application/octet-stream", "ref: refs/heads/main\n");
+        let config = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n";
+        let config = Page::new("/.git/config", "application/octet-stream", config);
+        Some(Proof {
+            good: shop("only the front page answers"),
+            bad: shop("the repository itself is served").page(head).page(config),
+        })
+    }
+
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move { check(ctx).await.unwrap_or_else(|outcome| *outcome) })
     }

@@ -26,6 +26,7 @@ use super::web;
 use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier, Verdict};
+use crate::gates::proof::{Fixture, Page, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 use crate::net::NetError;
 use crate::net::safety::Intent;
@@ -105,6 +106,30 @@ impl Gate for Headers {
     fn about(&self) -> &'static About {
         &ABOUT
     }
+    fn proof(&self) -> Option<Proof> {
+        const SAFE: &[(&str, &str)] = &[
+            (
+                "content-security-policy",
+                "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'; object-src 'none'",
+            ),
+            ("x-frame-options", "DENY"),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ];
+        let shop = |what, headers: &[(&'static str, &'static str)]| {
+            let page =
+                || Page::new("/", "text/html; charset=utf-8", "<!doctype html><title>Shop</title>").headers(headers);
+            let lost = Page { path: "/*", status: 404, ..page() };
+            Fixture { profile: Profile::WebApp, ..Fixture::of(what) }.page(page()).page(lost)
+        };
+        let bad =
+            shop("no security header is sent, and the server names itself", &[("x-powered-by", "Express 4.17.1")]);
+        Some(Proof { good: shop("every security header is sent", SAFE), bad })
+    }
+
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move { check(ctx).await.unwrap_or_else(|outcome| *outcome) })
     }

@@ -1,5 +1,7 @@
 //! How good a rule is for what it is there for: tried at every level, with a table of when it fired.
 
+use std::time::Duration;
+
 use serde_json::{Value as Json, json};
 
 use super::roles::{self, Role, role, triggers};
@@ -7,7 +9,7 @@ use super::simulate::{self, Subject, World};
 use super::world::{self, Case, HEALTHY, Queue};
 use super::{Config, Family};
 use crate::domain::metric::Matcher;
-use crate::domain::units::number;
+use crate::domain::units::{number, prose};
 
 /// From bad to good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,12 +147,17 @@ fn habits(grade: &mut Grade, subject: &Subject<'_>, family: Family) {
     }
 }
 
+/// An alert that takes longer than two hours is a report.
+const FAR_TOO_LATE: i64 = 120;
+
 /// Says so when it fires later than asked.
 fn in_time(grade: &mut Grade, fired: i64, config: &Config) {
     let limit = config.max_detection.get().as_secs() as i64 / 60;
     if fired > limit {
-        let message = format!("fires after {fired} minutes, {limit} are asked");
-        grade.say(Standing::Weak, "late", message, "shorten its `for` or its window");
+        let message =
+            format!("fires after {}, {limit} minutes are asked", prose(Duration::from_secs(fired as u64 * 60)));
+        let standing = if fired > FAR_TOO_LATE { Standing::Bad } else { Standing::Weak };
+        grade.say(standing, "late", message, "shorten its `for` or its window");
     }
 }
 
@@ -158,6 +165,8 @@ fn percent(share: f64) -> String {
     format!("{} %", number((share * 1000.0).round() / 10.0))
 }
 
+/// A little above a tenth: `> 0.1` is meant to fire then, whatever rounding does.
+const BAD: f64 = 0.101;
 /// Few and many requests per second: a share does not depend on them, a count does.
 const TRAFFIC: [f64; 2] = [1.0, 100.0];
 
@@ -167,7 +176,7 @@ async fn errors(grade: &mut Grade, subject: &Subject<'_>, world: &World, config:
     let mut fired = None;
     for (i, traffic) in TRAFFIC.into_iter().enumerate() {
         let healthy = subject.fires(world, &at(HEALTHY.errors, traffic)).await?;
-        let bad = subject.fires(world, &at(0.1, traffic)).await?;
+        let bad = subject.fires(world, &at(BAD, traffic)).await?;
         quiet[i] = healthy.is_none();
         loud[i] = bad.is_some();
         fired = bad.or(fired);
@@ -181,7 +190,7 @@ async fn errors(grade: &mut Grade, subject: &Subject<'_>, world: &World, config:
         grade.table.push((percent(share), at_share));
         first = first.or(at_share.map(|_| share));
     }
-    let case = at(0.1, busy);
+    let case = at(BAD, busy);
     grade.test = Some(subject.promtool_test(world, &case, subject.fires(world, &case).await?));
     let expr = &subject.rule.text;
     let limit = subject.limit.unwrap_or(0.0);

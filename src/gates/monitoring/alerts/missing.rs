@@ -135,7 +135,8 @@ fn suggestion(ctx: &GateContext, family: Family, found: &Found) -> String {
     let fact = |value: &str| ctx.facts.has("metrics", value);
     let (metric, rule) = match family {
         Family::Errors => {
-            let metric = known(|r| r == Role::Requests).unwrap_or_else(|| {
+            let plain = |name: &String| !name.contains(':') && name.contains("request") && !name.contains("grafana");
+            let metric = known(|r| r == Role::Requests).filter(plain).unwrap_or_else(|| {
                 let guess =
                     if fact("micrometer") { "http_server_requests_seconds_count" } else { "http_requests_total" };
                 guess.into()

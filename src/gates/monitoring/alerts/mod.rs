@@ -16,6 +16,7 @@ use crate::domain::problem::Problem;
 use crate::domain::units::{Span, count};
 use crate::domain::verdict::{Finding, Outcome, Severity, Tier};
 use crate::gates::context::{Repo, RepoFile};
+use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, GateContext, patterns};
 use crate::net::safety::Intent;
 
@@ -185,6 +186,15 @@ fn once(repo: &Repo, exclude: &[String]) -> Arc<Found> {
         }
     };
     slot.get_or_init(|| collect(repo, exclude)).clone()
+}
+
+/// Two products with one alert each: what is right or wrong about it, and its expression.
+pub fn proof(good: (&'static str, &str), bad: (&'static str, &str)) -> Proof {
+    let shop = |(what, expr): (&'static str, &str)| {
+        let rules = format!("groups:\n- name: shop\n  rules:\n  - alert: Proof\n    expr: {expr}\n    for: 5m\n");
+        Fixture::of(what).file("rules.yml", rules)
+    };
+    Proof { good: shop(good), bad: shop(bad) }
 }
 
 fn collect(repo: &Repo, exclude: &[String]) -> Arc<Found> {

@@ -178,7 +178,21 @@ fn memory(name: &str, matchers: &[Matcher], limit: Option<f64>) -> Option<Role> 
         return None;
     }
     if starts(name, STORES)
-        || has(name, &["swap", "gpu", "dcgm", "failures", "failcnt", "kube_resourcequota", "objects", "_requests"])
+        || has(
+            name,
+            &[
+                "swap",
+                "gpu",
+                "dcgm",
+                "failures",
+                "failcnt",
+                "kube_resourcequota",
+                "objects",
+                "slots",
+                "timestamp",
+                "_requests",
+            ],
+        )
     {
         return Some(Role::One);
     }
@@ -322,8 +336,12 @@ fn queue(name: &str) -> Option<Role> {
         "pending_jobs",
         "messages_behind",
     ];
-    if !has(name, &words) || has(name, NO_QUEUES) {
+    let databases = ["mysql_", "pg_", "postgres", "mongodb_", "clickhouse", "freeradius"];
+    if !has(name, &words) || has(name, NO_QUEUES) || starts(name, &databases) || name.contains("timestamp") {
         return None;
+    }
+    if name.contains("unack") {
+        return Some(Role::QueueLength);
     }
     Some(if has(name, &["oldest", "_age", "latency", "wait_time", "delay_seconds", "lag_seconds"]) {
         Role::QueueAge

@@ -13,12 +13,17 @@ use crate::promql::{self, Expr, MemoryReader, Options, duration_text, number};
 
 /// Between two evaluations, and the unit of what is reported.
 pub const MINUTE: i64 = 60;
-/// How long after the change a rule may take before it counts as silent.
+/// How long after the change a rule is looked at.
 pub const HORIZON_MINUTES: i64 = 60;
 /// The longest past that is made up: burn-rate rules look at three days.
 const PAST_MAX: i64 = 3 * 86_400;
 /// A past longer than this is sampled once a minute.
 const FINE_PAST: i64 = 2 * 3600;
+/// Recording rules that one alert may rest on, and those of one name.
+const RECORDS_MAX: usize = 40;
+const RECORDS_OF_A_NAME_MAX: usize = 4;
+/// Samples of one try.
+const SAMPLES_MAX: usize = 1_000_000;
 /// Recording rules that rest on recording rules.
 const DEPTH_MAX: usize = 8;
 
@@ -81,10 +86,13 @@ impl<'a> Subject<'a> {
                 self.ranged.push(ranged);
                 continue;
             };
-            for record in known {
+            // Generated rules record one name in hundreds of places: those that this selector takes.
+            let taken =
+                |r: &&Recorded| matchers.iter().all(|m| r.labels.get(&m.label).is_none_or(|v| m.matches_value(v)));
+            for record in known.iter().filter(taken).take(RECORDS_OF_A_NAME_MAX) {
                 let given = |m: &&Matcher| m.label != NAME && !record.labels.contains_key(&m.label);
                 self.demands.extend(matchers.iter().filter(given).cloned());
-                if self.records.iter().any(|r| std::ptr::eq(*r, record)) {
+                if self.records.len() >= RECORDS_MAX || self.records.iter().any(|r| std::ptr::eq(*r, record)) {
                     continue;
                 }
                 self.used.extend(record.expr.labels_used());
@@ -147,10 +155,15 @@ impl<'a> Subject<'a> {
     }
 
     async fn fires_as(&self, expr: &Expr, world: &World, case: &Case) -> Result<Option<i64>, String> {
+        // Others use the same thread.
+        tokio::task::yield_now().await;
         let Times { change, end, .. } = world.times;
         let at = |seconds: i64| Timestamp::from_ms(seconds * 1000);
         let step = Duration::from_secs(MINUTE as u64);
         let options = Options::default();
+        if world.rows.len() * (end / world.times.scrape) as usize > SAMPLES_MAX {
+            return Err("it selects too much".into());
+        }
         let mut reader = MemoryReader { series: world::series(&world.rows, case, &world.times) };
         for record in &self.records {
             let answer = promql::range(&reader, &record.expr, at(0), at(end), step, &options).await;
@@ -166,7 +179,7 @@ impl<'a> Subject<'a> {
         }
         let answer = promql::range(&reader, expr, at(change), at(end), step, &options).await;
         let wait = self.rule.wait.as_secs() as i64;
-        let first = answer.map_err(|e| e.to_string())?.iter().filter_map(|s| first_firing(s, wait)).min();
+        let first = answer.map_err(|e| e.to_string())?.iter().filter_map(|s| first_firing(s, wait, end)).min();
         Ok(first.map(|t| (t - change) / MINUTE))
     }
 
@@ -192,8 +205,9 @@ impl<'a> Subject<'a> {
         let _ = writeln!(test, "  promql_expr_test:");
         let firing = "ALERTS{alertname=\"Tried\",alertstate=\"firing\"}";
         // A minute of grace either way: whether a window holds its left edge has changed between Prometheus 2 and 3.
-        let silent = fired.map_or(HORIZON_MINUTES, |minute| minute - 2);
-        for (minute, count) in [(silent, 0), (fired.map_or(-1, |minute| minute + 1), 1)] {
+        let silent = fired.map_or(HORIZON_MINUTES, |minute| minute - 2).min(HORIZON_MINUTES);
+        let fires = fired.map(|minute| minute + 1).filter(|minute| *minute <= HORIZON_MINUTES);
+        for (minute, count) in [(silent, 0), (fires.unwrap_or(-1), 1)] {
             if minute >= 0 {
                 let wanted = if count == 0 { "[]" } else { "[{labels: '{}', value: 1}]" };
                 let text = if count == 0 {
@@ -233,7 +247,7 @@ fn notation(series: &Series, scrape: i64) -> String {
 }
 
 /// When a series has been there for so long without a break, in seconds.
-fn first_firing(series: &Series, wait: i64) -> Option<i64> {
+fn first_firing(series: &Series, wait: i64, end: i64) -> Option<i64> {
     let mut since: Option<(i64, i64)> = None;
     for sample in &series.samples {
         let t = sample.t.ms() / 1000;
@@ -246,7 +260,8 @@ fn first_firing(series: &Series, wait: i64) -> Option<i64> {
         }
         since = Some((start, t));
     }
-    None
+    // What lasts to the end of the look goes on: it fires when its `for` is over.
+    since.filter(|(_, last)| *last >= end).map(|(start, _)| start + wait)
 }
 
 /// Labels of the rule that are known before it fires.

@@ -173,7 +173,7 @@ pub const RULES: &[(Family, &str, &str, Truth)] = &[
         Errors,
         "sum(rate(http_requests_total{status=~\"5..\"}[5m])) / sum(rate(http_requests_total[5m])) > 0.05",
         "2h",
-        bad(&["never-fires"]),
+        bad(&["late"]),
     ),
     (
         Errors,
