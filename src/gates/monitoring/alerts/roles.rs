@@ -248,9 +248,7 @@ fn cpu(name: &str, matchers: &[Matcher], limit: Option<f64>) -> Option<Role> {
             || name.starts_with("wmi_cpu_time")
         {
             Role::CpuModes
-        } else if name.contains("cpu_quota") {
-            Role::CpuCapacity(100_000.0)
-        } else if name.contains("cpu_period") {
+        } else if name.contains("cpu_quota") || name.contains("cpu_period") {
             Role::CpuCapacity(100_000.0)
         } else if name.contains("cpu_shares") {
             Role::CpuCapacity(1024.0)
