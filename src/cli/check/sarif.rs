@@ -218,20 +218,14 @@ fn suppressions(gate: &GateResult, finding: &Finding) -> Vec<Json> {
 
 /// What could not be checked, as the tool's own trouble.
 fn notification(gate: &GateResult) -> Option<Json> {
-    (gate.verdict == Verdict::Error)
-        .then(|| {
-            let reason = gate.reason.as_deref().unwrap_or("unspecified");
-            json!({
-                "level": if gate.overlay.is_some() { "note" } else { "error" },
-                "descriptor": {"id": gate.id},
-                "message": {"text": format!("{} could not be checked ({reason}): {}", gate.id, gate.summary)},
-                "timeUtc": Json::Null,
-            })
+    (gate.verdict == Verdict::Error).then(|| {
+        let reason = gate.reason.as_deref().unwrap_or("unspecified");
+        json!({
+            "level": if gate.overlay.is_some() { "note" } else { "error" },
+            "descriptor": {"id": gate.id},
+            "message": {"text": format!("{} could not be checked ({reason}): {}", gate.id, gate.summary)},
         })
-        .map(|mut n| {
-            n.as_object_mut().map(|o| o.remove("timeUtc"));
-            n
-        })
+    })
 }
 
 #[cfg(test)]
