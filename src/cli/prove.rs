@@ -107,7 +107,7 @@ fn print(rows: &[Row]) -> anyhow::Result<()> {
             State::NoProof | State::NotBuilt => Tone::Skip,
             _ => Tone::Fail,
         };
-        let state = paint(tone, &pad(row.state.word(), 20));
+        let state = paint(tone, pad(row.state.word(), 20));
         out.line(format!("{} {state} {}", pad(row.id, 32), row.said).trim_end())?;
     }
     let of = |state: State| rows.iter().filter(|r| r.state == state).count();
