@@ -202,6 +202,7 @@ async fn look(
         runs_dir: folder.0.join("runs"),
         client: Client::new(),
         clock: clock.clone(),
+        cache_dir: None,
         options: Options {
             selection: Selection { only: vec![id.into()], ..Selection::default() },
             ..Options::default()

@@ -30,6 +30,7 @@ use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::{Repo, off_thread};
 use crate::gates::infrastructure::secret_values;
 use crate::gates::patterns;
+use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.delivery.env_config]`
@@ -95,6 +96,20 @@ const RULES: [&str; 14] =
 impl Gate for EnvConfig {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, host: &str| {
+            Fixture::of(what)
+                .file("package.json", "{\"name\": \"shop\", \"version\": \"1.0.0\"}\n")
+                .file("src/db.js", "export const url = process.env.DATABASE_URL;\n")
+                .file(".env.example", "DATABASE_URL=\n")
+                .file(".env.production", format!("DATABASE_URL=postgres://{host}/shop?sslmode=require\n"))
+        };
+        Some(Proof {
+            good: shop("production has a database of its own", "db.shop.example"),
+            bad: shop("production is told to use the developer's own machine", "localhost:5432"),
+        })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

@@ -19,6 +19,7 @@ use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::{Repo, off_thread};
 use crate::gates::facts::git::Git;
 use crate::gates::facts::versions;
+use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.delivery.rollback]`
@@ -74,6 +75,17 @@ pub static ABOUT: About = About {
 impl Gate for Rollback {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what| Fixture::of(what).file("package.json", "{\"name\": \"shop\", \"version\": \"1.0.0\"}\n");
+        let plan = "# Rollback\n\nWhen the error rate stays above 2 % for five minutes, the on-call engineer (owner) runs:\n\n\
+                    1. `helm rollback shop`\n2. look at /version\n\nIt takes 5 minutes. Data: migrations only add columns, so \
+                    nothing in the database is lost.\n";
+        Some(Proof {
+            good: shop("a procedure is written down").file("ROLLBACK.md", plan),
+            bad: shop("nobody wrote down how to go back"),
+        })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
