@@ -11,6 +11,7 @@ pub mod facts;
 pub mod forge;
 pub mod import;
 pub mod judge;
+pub mod manifests;
 pub mod not_built;
 pub mod patterns;
 pub mod proof;
@@ -231,9 +232,9 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         later(&not_built::MONITORING_ALERT_DELIVERY),
         // infrastructure
         later(&not_built::INFRASTRUCTURE_LOAD_BALANCER),
-        later(&not_built::INFRASTRUCTURE_RESTART_HEALTH),
+        Box::new(infrastructure::restart_health::RestartHealth),
         later(&not_built::INFRASTRUCTURE_BACKUP_RESTORE),
-        later(&not_built::INFRASTRUCTURE_AUTOSCALING),
+        Box::new(infrastructure::autoscaling::Autoscaling),
         Box::new(infrastructure::env_encrypted::EnvEncrypted),
         // release
         Box::new(release::changelog::Changelog),
@@ -281,7 +282,9 @@ impl Config {
             ("performance", "load", self.performance.load.validate()),
             ("monitoring", "metrics", self.monitoring.metrics.validate()),
             ("monitoring", "alerts", self.monitoring.alerts.validate()),
+            ("infrastructure", "autoscaling", self.infrastructure.autoscaling.validate()),
             ("infrastructure", "env_encrypted", self.infrastructure.env_encrypted.validate()),
+            ("infrastructure", "restart_health", self.infrastructure.restart_health.validate()),
             ("release", "announcement", none(self.release.announcement.validate(channels))),
             ("release", "changelog", none(self.release.changelog.validate())),
             ("release", "endpoints", self.release.endpoints.validate()),

@@ -316,23 +316,6 @@ pub static INFRASTRUCTURE_LOAD_BALANCER: About = About {
     fix: "add a second server and health checks",
 };
 
-pub static INFRASTRUCTURE_RESTART_HEALTH: About = About {
-    id: "infrastructure.restart_health",
-    section: Section::Infrastructure,
-    class: Class::B,
-    line: "auto-restart and healthcheck ready (PM2, Docker, k8s readiness)",
-    min_tier: Tier::E1,
-    attestable: false,
-    stage: Stage::Static,
-    lock: Lock::Fs,
-    needs: &[],
-    timeout: STATIC,
-    skipped_for: &[Profile::StaticSite],
-    reads: "Dockerfiles, compose files, manifests, process manager and systemd units",
-    decides: "each workload restarts by itself and has a health check with a timeout",
-    fix: "add a restart policy and a health check",
-};
-
 pub static INFRASTRUCTURE_BACKUP_RESTORE: About = About {
     id: "infrastructure.backup_restore",
     section: Section::Infrastructure,
@@ -348,23 +331,6 @@ pub static INFRASTRUCTURE_BACKUP_RESTORE: About = About {
     reads: "backup listings and a restore into a scratch instance",
     decides: "the newest backup is fresh enough and a restore gave the same schema and rows",
     fix: "take a backup and rehearse its restore",
-};
-
-pub static INFRASTRUCTURE_AUTOSCALING: About = About {
-    id: "infrastructure.autoscaling",
-    section: Section::Infrastructure,
-    class: Class::B,
-    line: "horizontal scaling/pod autoscaling if using k8s",
-    min_tier: Tier::E1,
-    attestable: false,
-    stage: Stage::Static,
-    lock: Lock::Fs,
-    needs: &[],
-    timeout: STATIC,
-    skipped_for: &[Profile::StaticSite],
-    reads: "autoscalers, deployments and disruption budgets",
-    decides: "each scalable workload has an autoscaler that can work",
-    fix: "add an autoscaler with at least two replicas and set resource requests",
 };
 
 pub static RELEASE_POST_DEPLOY: About = About {

@@ -6,6 +6,7 @@ pub mod review;
 pub mod secrets;
 
 pub mod bundler;
+pub mod calls;
 pub mod coverage_facts;
 mod debug_places;
 mod debug_rules;
@@ -14,8 +15,11 @@ pub mod paths;
 pub mod reports;
 pub mod role;
 pub mod runner;
+pub mod sessions;
 pub mod statements;
 pub mod syntax;
+pub mod upload_settings;
+pub mod uploads;
 
 use serde::{Deserialize, Serialize};
 

@@ -18,6 +18,7 @@ pub mod kind;
 pub mod lcov;
 pub mod llvm_cov;
 pub mod load;
+pub mod located;
 pub mod scan;
 pub mod tap;
 pub mod xml;

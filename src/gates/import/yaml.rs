@@ -1,5 +1,5 @@
 //! YAML of strangers as JSON values: bounded by the parser's own budget, `on`, `yes` and `off` stay words, tags are
-//! ignored, the last of two equal keys wins. Lines are found by text: [`line_of`].
+//! ignored, the last of two equal keys wins. Lines are found by text, [`line_of`], or come with `located.rs`.
 
 use serde_json::Value;
 
@@ -7,18 +7,27 @@ use super::ImportError;
 
 /// All documents of a file, empty ones left out.
 pub fn documents(text: &str) -> Result<Vec<Value>, ImportError> {
-    let options = serde_saphyr::options! {
+    serde_saphyr::from_multiple_with_options::<Value>(text.trim_start_matches('\u{feff}'), options())
+        .map_err(|e| refused(&e))
+}
+
+/// How strangers' YAML is read, whatever comes out of it.
+pub(super) fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
         strict_booleans: true,
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
         with_snippet: false,
-    };
-    serde_saphyr::from_multiple_with_options::<Value>(text.trim_start_matches('\u{feff}'), options).map_err(|e| {
-        let line = e.location().map_or(1, |l| l.line() as u32);
-        let message = e.to_string();
-        // A parser's message may quote the text, and the text may be a secret: keep its first words only.
-        let message = message.lines().next().unwrap_or_default().split(['`', '"', '\'']).next().unwrap_or_default();
-        ImportError::at(line, format!("not YAML: {}", message.trim()))
-    })
+        // Large compose files use one anchor dozens of times; what aliases may expand to is limited all the same.
+        budget: serde_saphyr::budget! { alias_anchor_ratio_multiplier: 1000 },
+    }
+}
+
+pub(super) fn refused(error: &serde_saphyr::Error) -> ImportError {
+    let line = error.location().map_or(1, |l| l.line() as u32);
+    let message = error.to_string();
+    // A parser's message may quote the text, and the text may be a secret: keep its first words only.
+    let message = message.lines().next().unwrap_or_default().split(['`', '"', '\'']).next().unwrap_or_default();
+    ImportError::at(line, format!("not YAML: {}", message.trim()))
 }
 
 /// The line (from 1) of the `nth` (from 0) mapping key `key` in the text, at or below line `from`; `from` when not found.
@@ -63,6 +72,12 @@ mod tests {
             bomb.push_str(&format!("a{i}: &a{i} [{}]\n", row.trim_end_matches(", ")));
         }
         assert!(documents(&bomb).is_err());
+    }
+
+    #[test]
+    fn one_anchor_may_be_used_often() {
+        let uses: String = (0..500).map(|i| format!("s{i}:\n  <<: *d\n  n: *d\n")).collect();
+        assert_eq!(documents(&format!("d: &d {{a: 1}}\n{uses}")).unwrap()[0]["s499"]["a"], 1);
     }
 
     #[test]

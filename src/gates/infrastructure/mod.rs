@@ -1,6 +1,9 @@
 //! Section `infrastructure`: one file per gate.
 
+pub mod allowed;
+pub mod autoscaling;
 pub mod env_encrypted;
+pub mod restart_health;
 
 pub mod secret_files;
 pub mod secret_values;
@@ -11,5 +14,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    pub autoscaling: autoscaling::Config,
     pub env_encrypted: env_encrypted::Config,
+    pub restart_health: restart_health::Config,
 }
