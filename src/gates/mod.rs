@@ -219,7 +219,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         later(&not_built::PERFORMANCE_CONCURRENCY),
         later(&not_built::PERFORMANCE_DB_INDEX),
         later(&not_built::PERFORMANCE_CACHING),
-        later(&not_built::PERFORMANCE_MEDIA_OFFLOAD),
+        Box::new(performance::media_offload::MediaOffload),
         later(&not_built::PERFORMANCE_PAYLOAD),
         // monitoring
         later(&not_built::MONITORING_LOGGING),
@@ -280,6 +280,7 @@ impl Config {
             ("security", "exposure", none(self.security.exposure.validate())),
             ("security", "headers", none(self.security.headers.validate())),
             ("performance", "load", self.performance.load.validate()),
+            ("performance", "media_offload", self.performance.media_offload.validate()),
             ("monitoring", "metrics", self.monitoring.metrics.validate()),
             ("monitoring", "alerts", self.monitoring.alerts.validate()),
             ("infrastructure", "autoscaling", self.infrastructure.autoscaling.validate()),

@@ -214,23 +214,6 @@ pub static PERFORMANCE_CACHING: About = About {
     fix: "set Cache-Control on assets and cache what is asked for most",
 };
 
-pub static PERFORMANCE_MEDIA_OFFLOAD: About = About {
-    id: "performance.media_offload",
-    section: Section::Performance,
-    class: Class::B,
-    line: "file/media offloaded to external storage (e.g. S3)",
-    min_tier: Tier::E1,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[],
-    reads: "upload handlers, storage libraries, and where served media comes from",
-    decides: "uploads do not land on a local disk that replicas do not share",
-    fix: "store uploads in S3-compatible storage",
-};
-
 pub static PERFORMANCE_PAYLOAD: About = About {
     id: "performance.payload",
     section: Section::Performance,

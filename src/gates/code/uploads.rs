@@ -2,6 +2,9 @@
 //! an object store). Calls come from syntax trees; what a framework's settings decide is in `upload_settings.rs`. Knows
 //! no verdict.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
 use serde::Serialize;
 
 use super::calls::{self, Call, literals};
@@ -48,14 +51,22 @@ pub enum Framework {
 pub struct Code {
     /// Sorted by file and line.
     pub signs: Vec<Sign>,
-    /// Source files that run in production and were looked into.
+    /// Source files and templates that run in production and were looked into.
     pub inspected: usize,
-    /// Source files in languages without a grammar, by their names' order.
-    pub uninspected: Vec<String>,
+    /// Words of uploads in files without a sign.
+    pub traces: Vec<Trace>,
 }
 
-/// Words without which a file cannot speak of uploads.
-const WORDS: [&str; 40] = [
+/// A word that speaks of uploads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trace {
+    pub file: String,
+    pub line: u32,
+    pub word: &'static str,
+}
+
+/// Words without which a file cannot speak of uploads in a way that is understood.
+const WORDS: [&str; 42] = [
     "multer",
     "Multer",
     "diskStorage",
@@ -95,30 +106,71 @@ const WORDS: [&str; 40] = [
     "SaveUploadedFile",
     "MultipartFile",
     "lib-storage",
+    "createWriteStream",
+    "writeFile",
     "@fastify/multipart",
 ];
 
-/// Blocking. Looks into every source file that ships.
+static SPEAKS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(WORDS).ok());
+
+/// What nearly every program that takes uploads says somewhere, whatever its language and library: without one of these
+/// words the absence of uploads is shown, with one of them and no sign it is not.
+const TRACES: [&str; 22] = [
+    "multipart/form-data",
+    "type=\"file\"",
+    "type='file'",
+    "request.files",
+    "request.FILES",
+    "req.file",
+    "ctx.request.files",
+    "$_FILES",
+    "UploadedFile",
+    "IFormFile",
+    "HttpPostedFile",
+    "Plug.Upload",
+    "PartData.FileItem",
+    "MultipartFile",
+    "MultipartFormData",
+    "formidable",
+    "busboy",
+    "multer",
+    "FormFile(",
+    "file_field",
+    "Multipart::",
+    "UploadFile",
+];
+static TRACE: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(TRACES).ok());
+/// Pages and templates: a form with a file in it is an upload.
+const PAGES: [&str; 11] =
+    [".html", ".erb", ".ejs", ".hbs", ".haml", ".slim", ".twig", ".jinja", ".jinja2", ".heex", ".cshtml"];
+
+/// Blocking. Looks into every source file and template that ships.
 pub fn look(repo: &Repo) -> Code {
     let mut code = Code::default();
     let mut files = Vec::new();
     for file in repo.files.iter().filter(|f| f.bytes <= SOURCE_FILE_BYTES_MAX && Role::of_path(&f.path).ships()) {
-        match Source::of(&file.path) {
-            Some(Source::NoGrammar(_)) => code.uninspected.push(file.path.clone()),
-            Some(source) => files.push((file.path.as_str(), source)),
-            None => {}
+        let source = Source::of(&file.path);
+        if source.is_some() || PAGES.iter().any(|p| file.path.ends_with(p)) {
+            files.push((file.path.as_str(), source));
         }
     }
     code.inspected = files.len();
-    let signs = on_every_core(&files, |(path, source)| {
-        let Ok(bytes) = repo.read(path, SOURCE_FILE_BYTES_MAX) else { return Vec::new() };
+    let looked = on_every_core(&files, |(path, source)| {
+        let Ok(bytes) = repo.read(path, SOURCE_FILE_BYTES_MAX) else { return (Vec::new(), None) };
         let text = String::from_utf8_lossy(&bytes);
-        if !WORDS.iter().any(|w| text.contains(w)) {
-            return Vec::new();
-        }
-        signs(path, *source, &text)
+        let speaks = SPEAKS.as_ref().is_none_or(|w| w.is_match(text.as_ref()));
+        let found = source.filter(|_| speaks).map(|source| signs(path, source, &text)).unwrap_or_default();
+        let trace = TRACE.as_ref().and_then(|t| t.find(text.as_ref()));
+        let trace = trace.filter(|_| found.is_empty()).map(|m| {
+            let line = text[..m.start()].matches('\n').count() as u32 + 1;
+            Trace { file: path.to_string(), line, word: TRACES[m.pattern().as_usize()] }
+        });
+        (found, trace)
     });
-    code.signs = signs.into_iter().flatten().collect();
+    for (found, trace) in looked {
+        code.signs.extend(found);
+        code.traces.extend(trace);
+    }
     code.signs.sort();
     code.signs.dedup();
     code
@@ -154,6 +206,12 @@ fn takes_uploads(language: Language, text: &str, calls: &[Call]) -> bool {
 }
 
 impl File<'_> {
+    /// An adapter of a storage layer: what it writes is what was handed in.
+    fn is_storage(&self) -> bool {
+        let path = self.path.to_ascii_lowercase();
+        path.rsplit('/').take(2).any(|part| part.contains("storage") && !part.contains("session"))
+    }
+
     fn signs(&self, language: Language, call: &Call) -> Vec<Sign> {
         let found = match language {
             l if l.is_javascript() => self.javascript(call),
@@ -196,7 +254,9 @@ impl File<'_> {
             "mv" if self.text.contains("express-fileupload") || self.text.contains(".files.") => {
                 vec![disk(first(call))]
             }
-            "createWriteStream" | "writeFile" | "writeFileSync" if self.takes_uploads => vec![disk(first(call))],
+            "createWriteStream" | "writeFile" | "writeFileSync" if self.takes_uploads || self.is_storage() => {
+                vec![disk(first(call))]
+            }
             "PutObjectCommand" | "putObject" | "presignedPutObject" | "uploadStream" | "uploadData"
             | "upload_stream" => vec![store(name)],
             "Upload" if self.text.contains("@aws-sdk/lib-storage") => vec![store("@aws-sdk/lib-storage")],
@@ -452,9 +512,11 @@ mod tests {
         let (_dir, repo) = crate::gates::testing::repo(&[
             ("src/a.js", "multer({ dest: 'up' })"),
             ("tests/b.js", "multer({ dest: 'up' })"),
-            ("src/C.cs", "x"),
+            ("src/C.cs", "class C {\n void F(IFormFile f) {} }"),
+            ("views/d.html", "<input type=\"file\">"),
         ]);
         let code = look(&repo);
-        assert_eq!((code.signs.len(), code.inspected, code.uninspected), (2, 1, vec!["src/C.cs".to_string()]));
+        let traces: Vec<_> = code.traces.iter().map(|t| (t.file.as_str(), t.line)).collect();
+        assert_eq!((code.signs.len(), code.inspected, traces), (2, 3, vec![("src/C.cs", 2), ("views/d.html", 1)]));
     }
 }

@@ -154,11 +154,10 @@ impl Seen {
 }
 
 fn look(repo: &Repo, config: &Config) -> Seen {
-    let mut all = manifests::look(repo, &config.exclude);
-    // A broken compose file says nothing about a cluster.
-    let cluster_file = |u: &Unread| u.template || all.cluster.kinds.is_empty() || u.place.file.contains("k8s");
+    let all = manifests::look(repo, &config.exclude);
     let mut seen = Seen { looked_into: all.looked_into, ..Seen::default() };
-    seen.unread = all.unread.iter().filter(|u| is_cluster_file(repo, u) && cluster_file(u)).cloned().collect();
+    // A broken compose file says nothing about a cluster.
+    seen.unread = all.unread.iter().filter(|u| is_cluster_file(repo, u)).cloned().collect();
     seen.kinds = all.cluster.workloads.iter().map(|w| w.kind.clone()).collect();
     seen.kinds.extend(all.cluster.autoscalers.iter().map(|a| rules::kind_of(a).to_string()));
     seen.kinds.extend(all.scaling_groups.iter().map(|g| g.kind.clone()));
@@ -173,7 +172,6 @@ fn look(repo: &Repo, config: &Config) -> Seen {
         list.retain(|f| told.insert((f.rule.clone(), f.message.clone())));
         allowed::inline(repo, ABOUT.id, list);
     }
-    std::mem::take(&mut all);
     seen
 }
 

@@ -336,14 +336,37 @@ pub fn image_name(image: &str) -> String {
     last.split(':').next().unwrap_or(last).to_ascii_lowercase()
 }
 
+/// What official images of a store append to its name; `kafka-consumer` is somebody's product.
+const VARIANTS: [&str; 12] = [
+    "alpine",
+    "server",
+    "stack",
+    "stack-server",
+    "cluster",
+    "community-server",
+    "ha",
+    "repmgr",
+    "sentinel",
+    "native",
+    "master",
+    "replica",
+];
+
 pub fn is_backing(image: &str) -> bool {
     let name = image_name(image);
-    BACKING.iter().any(|b| name == *b || name.strip_prefix(b).is_some_and(|r| r.starts_with('-')))
+    let variant =
+        |b: &str| name.strip_prefix(b).and_then(|r| r.strip_prefix('-')).is_some_and(|r| VARIANTS.contains(&r));
+    let own = |b: &str| name.strip_suffix(b).is_some_and(|r| r.ends_with(['-', '_']));
+    name.ends_with("-db") || BACKING.iter().any(|b| name == *b || variant(b) || own(b))
 }
+
+/// Monitoring is named in front of or behind a team's own prefix; a proxy may be somebody's front end.
+const MONITORING: [&str; 5] = ["prometheus", "grafana", "alertmanager", "loki", "heapster"];
 
 pub fn is_around(image: &str) -> bool {
     let name = image_name(image);
-    AROUND.contains(&name.as_str()) || name.ends_with("-exporter") || name.ends_with("_exporter")
+    let monitoring = name.split(['-', '_']).any(|p| MONITORING.contains(&p));
+    AROUND.contains(&name.as_str()) || monitoring || name.ends_with("-exporter") || name.ends_with("_exporter")
 }
 
 impl Service {
@@ -378,7 +401,8 @@ impl Service {
             let folder = self.place.file.rsplit_once('/').map_or("", |(f, _)| f);
             self.volumes.iter().filter(|v| v.is_bind()).any(|v| {
                 let source = v.source.as_deref().unwrap_or_default();
-                source.starts_with('.') && {
+                // Settings are mounted into production as well.
+                source.starts_with('.') && !["/etc", "/config", "/var"].iter().any(|e| v.target.starts_with(e)) && {
                     let source = within(folder, source);
                     source == b.context || ["src", "app", "lib"].iter().any(|s| source == within(&b.context, s))
                 }
@@ -572,6 +596,20 @@ mod tests {
         let all = joined(vec![base, top]);
         assert_eq!(all[1].services[0].restart.as_ref().unwrap().0, "always");
         assert_eq!((all[1].services[0].name.as_str(), all[1].services[0].place.line), ("web", 2));
+    }
+
+    #[test]
+    fn stores_and_tools_by_their_images() {
+        for image in
+            ["postgres:16", "bitnami/redis", "redis-stack-server", "acme/shop-db", "cp-kafka:7", "heapster_influxdb"]
+        {
+            assert!(is_backing(image), "{image}");
+        }
+        for image in ["acme/kafka-consumer", "acme/mongo-sync", "acme/shop", "redis-commander"] {
+            assert!(!is_backing(image), "{image}");
+        }
+        assert!(is_around("gcr.io/x/heapster_grafana:1") && is_around("prom/node-exporter") && !is_around("acme/web"));
+        assert!(checks_itself("mattermost/mattermost-team-edition:10") && !checks_itself("acme/server"));
     }
 
     #[test]

@@ -216,6 +216,8 @@ fn app_json(path: &str, text: &str) -> Vec<Platform> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -246,6 +248,15 @@ mod tests {
         ] {
             let care: Vec<Care> = parse(path, text).into_iter().map(|p| p.care).collect();
             assert_eq!(care, expect, "{path} {text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "(services|checks|deploy|type: web|restart|healthchecks|\\[\\[|\\]\\]|= |: |\\{|\\}|\"a\"|[a-z \n-]){0,40}") {
+            for path in ["fly.toml", "render.yaml", "railway.json", "railway.toml", "Procfile", "app.json", "app.yaml", ".do/app.yaml"] {
+                let _ = parse(path, &text);
+            }
         }
     }
 }

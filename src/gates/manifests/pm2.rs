@@ -122,6 +122,8 @@ fn options(object: tree_sitter::Node<'_>, source: &[u8]) -> BTreeMap<String, (Op
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -146,5 +148,12 @@ mod tests {
         assert!(why.why.contains("computed"), "{why:?}");
         assert!(parse("ecosystem.json", "{").is_err());
         assert!(is_one("ecosystem.config.cjs") && is_one("pm2.json") && !is_one("ecosystem.md"));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "(apps|script|name|: |\\[|\\]|\\{|\\}|,|'a'|\"b\"|true|[a-z(). \n]){0,40}") {
+            for path in ["ecosystem.config.js", "ecosystem.json", "ecosystem.yml"] { let _ = parse(path, &text); }
+        }
     }
 }

@@ -34,7 +34,7 @@ impl Purpose {
         if any(&["node_modules", "vendor", "third_party", "third-party", "site-packages"]) {
             Purpose::Vendored
         } else if any(&["example", "examples", "sample", "samples", "demo", "docs", "doc", "archived", "tutorial"])
-            || parts.iter().any(|p| matches!(*p, "example" | "sample" | "dist" | "tmpl" | "template" | "j2"))
+            || parts.iter().any(|p| matches!(*p, "example" | "sample" | "dist" | "tmpl" | "j2"))
         {
             Purpose::Example
         } else if any(&[

@@ -109,6 +109,8 @@ pub fn cloudformation(path: &str, text: &str) -> Result<Vec<ScalingGroup>, Unrea
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -121,5 +123,12 @@ mod tests {
         assert!(looks_like_cloudformation(cf));
         let groups = cloudformation("stack.yaml", cf).unwrap();
         assert_eq!((groups.len(), groups[0].min, groups[0].max, groups[0].place.line), (1, Some(1), None, 2));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "(resource \"aws_autoscaling_group\" \"a\"|min_size = 9|Resources:|Type: AWS::AutoScaling::AutoScalingGroup|[a-z:{}= \n]){0,30}") {
+            let _ = (terraform("a.tf", &text), cloudformation("a.yaml", &text));
+        }
     }
 }

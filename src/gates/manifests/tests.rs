@@ -10,7 +10,7 @@ fn everything_in_one_repository() {
         ("compose.yaml", "services:\n  web:\n    build: .\n"),
         ("docker-compose.dev.yml", "services:\n  web:\n    build: .\n"),
         ("k8s/all.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {template: {}}\n"),
-        ("k8s/template.yml", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {{ .Values.x }}\n"),
+        ("k8s/shape.yml", "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {{ .Values.x }}\n"),
         ("examples/pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: b}\n"),
         (".github/workflows/ci.yml", "on: push\njobs: {}\n"),
         ("ecosystem.config.js", "module.exports = { apps: [{ script: 'a.js' }] }\n"),
@@ -26,7 +26,7 @@ fn everything_in_one_repository() {
     assert_eq!((all.pm2.len(), all.units.len(), all.programs.len(), all.platforms.len()), (1, 1, 1, 1));
     assert_eq!((all.scaling_groups.len(), all.runs_something()), (1, true));
     let templates: Vec<String> = all.unread.iter().filter(|u| u.template).map(|u| u.place.to_string()).collect();
-    assert!(templates.contains(&"k8s/template.yml:4".to_string()), "{templates:?}");
+    assert!(templates.contains(&"k8s/shape.yml:4".to_string()), "{templates:?}");
     assert_eq!(
         all.left_out,
         [("docker-compose.dev.yml".into(), Purpose::Development), ("examples/pod.yaml".into(), Purpose::Example)]

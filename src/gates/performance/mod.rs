@@ -1,6 +1,7 @@
 //! Section `performance`: one file per gate.
 
 pub mod load;
+pub mod media_offload;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,4 +10,5 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub load: load::Config,
+    pub media_offload: media_offload::Config,
 }

@@ -26,6 +26,7 @@ pub(super) fn judge(cluster: &Cluster, seen: &mut Seen) {
         if workload.is_job() {
             row.exempt = Some("ends by itself".into());
         } else if workload.containers.is_empty() {
+            restart(workload, seen);
             row.exempt = Some("names no container".into());
         } else {
             let from = [seen.fails.len(), seen.warns.len(), seen.notes.len()];

@@ -1,0 +1,314 @@
+//! Gate `performance.media_offload`: do uploaded files leave the machine that took them?
+//!
+//! A file on a container's disk is gone with the next deploy, and with two replicas every other request does not find it.
+//! The code tells where uploads go (`code/uploads.rs`, `code/upload_settings.rs`), the manifests whether that place
+//! outlives the process (`place.rs`), Terraform and policies who may read the bucket (`bucket.rs`). What served URLs show
+//! comes later. To fix a failure: store to S3-compatible storage and hand out signed URLs. WSTG-CONF-11.
+
+mod bucket;
+mod place;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::problem::Problem;
+use crate::domain::units::count;
+use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
+use crate::gates::code::upload_settings;
+use crate::gates::code::uploads::{self, Code, Framework, Sign, Trace, What};
+use crate::gates::context::{Repo, off_thread};
+use crate::gates::infrastructure::allowed;
+use crate::gates::manifests;
+use crate::gates::patterns;
+use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
+use place::Keeping;
+
+/// `[gates.performance.media_offload]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Files to leave out, as gitignore patterns relative to the repository. Default: empty.
+    pub exclude: Vec<String>,
+}
+
+impl Config {
+    /// Problems by path below `gates.performance.media_offload`.
+    pub fn validate(&self) -> Vec<Problem> {
+        let bad = |pattern: &&String| patterns::check(pattern).is_err();
+        let problem = |pattern: &String| Problem::at(["exclude"], format!("`{pattern}` is not a pattern"));
+        self.exclude.iter().filter(bad).map(problem).collect()
+    }
+}
+
+pub struct MediaOffload;
+
+pub static ABOUT: About = About {
+    id: "performance.media_offload",
+    section: Section::Performance,
+    class: Class::B,
+    line: "file/media offloaded to external storage (e.g. S3)",
+    min_tier: Tier::E1,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: Duration::from_secs(120),
+    skipped_for: &[],
+    reads: "upload handlers and storage clients in the source (JavaScript, TypeScript, Python, Ruby, PHP, Go, Java), \
+            storage settings of Django, Rails and Laravel, volumes and replicas in compose files and Kubernetes \
+            manifests, and bucket rules in Terraform and policies",
+    decides: "passes when uploads end in an object store; fails when they stay on a local disk that no volume keeps, or \
+              that several replicas do not share, and when a bucket may be listed or written by everybody; warns on a \
+              local disk with one volume; is an error when the signs disagree; skipped without uploads",
+    fix: "store uploads in S3-compatible storage and return presigned URLs that live a day at most",
+};
+
+impl Gate for MediaOffload {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let repo = match ctx.need_repo() {
+                Ok(repo) => repo.clone(),
+                Err(outcome) => return *outcome,
+            };
+            let config = ctx.config.clone();
+            off_thread(move || judge(&look(&repo, &config.performance.media_offload))).await
+        })
+    }
+}
+
+/// Everything the verdict rests on.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Upload handlers.
+    uploads: Vec<Sign>,
+    disks: Vec<Sign>,
+    stores: Vec<Sign>,
+    /// What the environment decides: `FILESYSTEM_DISK`.
+    by_environment: Vec<String>,
+    /// What happens to a file on the local disk.
+    keeping: Keeping,
+    warns: Vec<Finding>,
+    fails: Vec<Finding>,
+    notes: Vec<Finding>,
+    inspected: usize,
+    /// Words of uploads where no sign was found.
+    traces: Vec<Trace>,
+    /// MinIO in the product's own compose file or manifests.
+    own_store: Option<String>,
+}
+
+/// Signed addresses live no longer: WSTG-CONF-11.
+const SIGNED_SECONDS_MAX: u64 = 24 * 3600;
+
+fn look(repo: &Repo, config: &Config) -> Seen {
+    let excluded = patterns::matcher(repo.root(), &config.exclude);
+    let mut code = uploads::look(repo);
+    code.signs.retain(|s| !patterns::covers(excluded.as_ref(), &s.file));
+    let frameworks: BTreeSet<Framework> = code.signs.iter().filter_map(|s| framework(&s.what)).collect();
+    code.traces.retain(|t| !patterns::covers(excluded.as_ref(), &t.file));
+    let traces = std::mem::take(&mut code.traces);
+    let mut seen = Seen { inspected: code.inspected, traces, ..Seen::default() };
+    for framework in frameworks {
+        let (signs, unknown) = upload_settings::look(repo, framework);
+        code.signs.extend(signs);
+        seen.by_environment.extend(unknown);
+    }
+    sort(code, &mut seen);
+    allowed_disks(repo, &mut seen);
+    if !(seen.uploads.is_empty() && seen.disks.is_empty() && seen.stores.is_empty()) {
+        let all = manifests::look(repo, &config.exclude);
+        seen.keeping = place::of(&all, seen.disks.first().map_or("", |s| dir_of(&s.what)));
+        seen.own_store = place::own_store(&all);
+        bucket::judge(repo, &all, excluded.as_ref(), &mut seen.fails);
+    }
+    verdicts(&mut seen);
+    for list in [&mut seen.fails, &mut seen.warns, &mut seen.notes] {
+        allowed::inline(repo, ABOUT.id, list);
+    }
+    seen
+}
+
+/// Beside a store, a disk that somebody allowed where it stands is no sign against it.
+fn allowed_disks(repo: &Repo, seen: &mut Seen) {
+    if seen.stores.is_empty() {
+        return;
+    }
+    for sign in std::mem::take(&mut seen.disks) {
+        let problem = format!("writes to {}", dir_of(&sign.what));
+        let mut found = [finding("local-beside-store", Severity::Info, &sign, &problem)];
+        allowed::inline(repo, ABOUT.id, &mut found);
+        if found[0].suppressed.is_none() {
+            seen.disks.push(sign);
+        } else {
+            seen.notes.extend(found);
+        }
+    }
+}
+
+fn framework(what: &What) -> Option<Framework> {
+    match what {
+        What::Upload { framework } => *framework,
+        _ => None,
+    }
+}
+
+fn dir_of(what: &What) -> &str {
+    match what {
+        What::Disk { dir } | What::Serves { dir } => dir,
+        _ => "",
+    }
+}
+
+/// Signs by what they say. A folder of uploads that the app serves itself is on its disk.
+fn sort(code: Code, seen: &mut Seen) {
+    for sign in code.signs {
+        match &sign.what {
+            What::Upload { .. } => seen.uploads.push(sign),
+            What::Disk { .. } => seen.disks.push(sign),
+            What::Store { .. } => seen.stores.push(sign),
+            What::Signed { seconds } if *seconds > SIGNED_SECONDS_MAX => {
+                let hours = seconds / 3600;
+                let finding = finding("long-lived-url", Severity::Medium, &sign, &format!("signs URLs for {hours} h"))
+                    .fix("sign for a day at most: a leaked URL is an open file until it ends");
+                seen.warns.push(finding);
+            }
+            What::Signed { .. } => {}
+            What::Serves { dir } => {
+                let finding = finding("serves-uploads", Severity::Info, &sign, &format!("serves {dir} itself"))
+                    .fix("let the object store or a CDN serve media");
+                seen.notes.push(finding);
+            }
+        }
+    }
+}
+
+fn finding(rule: &str, severity: Severity, sign: &Sign, problem: &str) -> Finding {
+    Finding::new(rule, severity, format!("{}:{} {problem}", sign.file, sign.line))
+        .at(&sign.file, sign.line, 1)
+        .identified_by(&[rule, &sign.file, &sign.by])
+}
+
+/// Findings for each disk that takes uploads, and for a store that is not really outside.
+fn verdicts(seen: &mut Seen) {
+    let only_disk = seen.stores.is_empty();
+    for sign in seen.disks.iter().filter(|_| only_disk) {
+        let dir = dir_of(&sign.what);
+        let remedy = "Store to S3-compatible storage and return presigned URLs";
+        let found = match &seen.keeping {
+            Keeping::Replicas { n, who } => {
+                let problem = format!("writes uploads to {dir} while {n} replicas run ({who})");
+                (true, finding("local-replicas", Severity::High, sign, &problem))
+            }
+            Keeping::Nothing { who } => {
+                let problem = format!(
+                    "writes uploads to {dir}, and no volume keeps it ({who}): files vanish with the next deploy"
+                );
+                (true, finding("local-ephemeral", Severity::High, sign, &problem))
+            }
+            Keeping::Volume { who } => {
+                let problem = format!(
+                    "writes uploads to {dir} on one volume ({who}): one machine, and only as safe as its backup"
+                );
+                (false, finding("local-volume", Severity::Medium, sign, &problem))
+            }
+        };
+        let (list, found) = if found.0 { (&mut seen.fails, found.1) } else { (&mut seen.warns, found.1) };
+        list.push(found.fix(remedy));
+    }
+    if let (Some(place), Some(store)) = (&seen.own_store, seen.stores.first()) {
+        let problem = format!("stores uploads in MinIO beside the product ({place}): another process, the same disk");
+        let fix = "keep the bucket on other machines, or replicate it";
+        seen.warns.push(finding("same-host-store", Severity::Low, store, &problem).fix(fix));
+    }
+}
+
+/// Pure: what was seen, to a verdict.
+fn judge(seen: &Seen) -> Outcome {
+    let open = |list: &[Finding]| list.iter().filter(|f| f.suppressed.is_none()).cloned().collect::<Vec<_>>();
+    let (fails, warns) = (open(&seen.fails), open(&seen.warns));
+    let more = |list: &[Finding]| if list.len() > 1 { format!(" and {} more", list.len() - 1) } else { String::new() };
+    let hint = |f: &Finding| format!("{}. {}", f.message, f.fix);
+    let outcome = if seen.uploads.is_empty() && seen.disks.is_empty() && seen.stores.is_empty() {
+        return nothing(seen);
+    } else if let Some(first) = fails.first() {
+        Outcome::fail(format!("{}{}", first.message, more(&fails))).hint(hint(first))
+    } else if let (Some(disk), Some(store)) = (local(seen), seen.stores.first()) {
+        Outcome::error(
+            "mixed-signals",
+            format!("{}:{} keeps uploads on disk, {}:{} hands them to {}", disk.file, disk.line, store.file, store.line, store.by),
+        )
+        .hint("take the disk out, or allow it where it stands: hypercare:allow performance.media_offload -- why it keeps no media")
+    } else if seen.stores.is_empty() && seen.disks.is_empty() {
+        unknown_sink(seen)
+    } else if let Some(first) = warns.first() {
+        Outcome::warn(format!("{}{}", first.message, more(&warns))).hint(hint(first))
+    } else if let Some(store) = seen.stores.first() {
+        let what = if seen.uploads.is_empty() { "files".into() } else { count(seen.uploads.len(), "upload handler") };
+        Outcome::pass(format!("{what} end in an object store ({}, {}:{})", store.by, store.file, store.line))
+    } else {
+        Outcome::warn("the local disk is allowed where it stands").hint("store uploads in S3-compatible storage")
+    };
+    let handlers = seen.uploads.len().max(1) as u64;
+    let findings = [&seen.fails, &seen.warns, &seen.notes].into_iter().flatten().cloned().collect();
+    outcome
+        .value(fails.len(), 0)
+        .tier(Tier::E1)
+        .covered(handlers, handlers)
+        .findings(findings)
+        .evidence("uploads", evidence(seen))
+}
+
+/// A disk that takes uploads although there is a store, and whose file does not speak to the store itself.
+fn local(seen: &Seen) -> Option<&Sign> {
+    seen.disks.iter().find(|d| !seen.stores.iter().any(|s| s.file == d.file))
+}
+
+fn unknown_sink(seen: &Seen) -> Outcome {
+    let place = seen.uploads.first().map_or("the code".into(), |s| format!("{}:{}", s.file, s.line));
+    match seen.by_environment.first() {
+        Some(variable) => Outcome::error("storage-by-environment", format!("{place} takes uploads, and {variable} decides where they go"))
+            .hint(format!("commit production's value of {variable} (.env.production may be encrypted but for it), or name the storage in the settings")),
+        None => Outcome::error("storage-unknown", format!("{place} takes uploads, and nothing shows where they go"))
+            .hint("hand them to an object store in the same service, or name the storage in its settings"),
+    }
+}
+
+/// No sign: shown to be absent only when no file speaks of uploads at all.
+fn nothing(seen: &Seen) -> Outcome {
+    let outcome = if let Some(Trace { file, line, word }) = seen.traces.first() {
+        Outcome::error(
+            "uploads-not-understood",
+            format!("{file}:{line} speaks of uploads ({word}), and nothing shows where they go"),
+        )
+        .hint("name the storage in the settings, or check by hand and leave the file out with exclude")
+    } else if seen.inspected == 0 {
+        Outcome::error("nothing-to-inspect", "no source file that runs in production")
+            .hint("give --repo the product's own repository")
+    } else {
+        let files = count(seen.inspected, "source file");
+        Outcome::skip("no-uploads", format!("{files} looked into: no upload handler, no file field, no storage client"))
+    };
+    outcome.findings(seen.notes.clone()).evidence("uploads", evidence(seen))
+}
+
+/// Rows of the table in the evidence.
+const EVIDENCE_ROWS_MAX: usize = 200;
+
+fn evidence(seen: &Seen) -> serde_json::Value {
+    let signs = |list: &[Sign]| serde_json::json!(list.iter().take(EVIDENCE_ROWS_MAX).collect::<Vec<_>>());
+    serde_json::json!({
+        "uploads": signs(&seen.uploads), "disks": signs(&seen.disks), "stores": signs(&seen.stores),
+        "by_environment": seen.by_environment, "kept_by": seen.keeping, "inspected": seen.inspected,
+        "traces": seen.traces.iter().take(EVIDENCE_ROWS_MAX).collect::<Vec<_>>(),
+    })
+}
+
+#[cfg(test)]
+mod tests;
