@@ -115,6 +115,11 @@ fn health(service: &Service, image: Option<(&Dockerfile, Option<&str>)>, what: &
                     seen,
                 );
             }
+            None if own.is_some_and(is_variable) => {
+                let problem = "no health check here, and its image is named by a variable";
+                let fix = "declare a healthcheck, or healthcheck: {disable: false} when the image brings one";
+                seen.warn("no-healthcheck", &service.place, what, problem, fix);
+            }
             None if own.is_some() && !service.is_supporting() => {
                 // Its recipe is elsewhere: the file at least has to say that it relies on the image.
                 let problem = "no health check here, and what its image brings cannot be seen";
@@ -138,6 +143,11 @@ fn health(service: &Service, image: Option<(&Dockerfile, Option<&str>)>, what: &
             client(command, has, &place(*line), what, seen);
         }
     }
+}
+
+/// Which image it is, only the environment knows.
+fn is_variable(image: &str) -> bool {
+    image.contains('$') || compose::image_name(image).is_empty()
 }
 
 /// No check at all: a defect of what we write, a weakness of what stands behind it.

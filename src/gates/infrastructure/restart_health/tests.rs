@@ -188,6 +188,14 @@ fn compose_services() {
 }
 
 #[test]
+fn an_image_named_by_a_variable_may_be_anything() {
+    for image in ["$SHOP_IMAGE", "acme/${SHOP}:${TAG}"] {
+        let text = format!("services:\n  web:\n    image: {image}\n    restart: always\n");
+        check(&[("compose.yaml", &text)], Verdict::Warn, &["no-healthcheck compose.yaml:2"]);
+    }
+}
+
+#[test]
 fn a_rehearsed_host_passes() {
     let text = format!("services:\n  web:\n    image: acme/shop\n    restart: always\n    {HEALTHY}\n");
     let (_dir, repo) = testing::repo(&[("compose.yaml", &text)]);
