@@ -2,15 +2,15 @@
 //! an object store). Calls come from syntax trees; what a framework's settings decide is in `upload_settings.rs`. Knows
 //! no verdict.
 
-use std::sync::LazyLock;
+mod words;
 
-use aho_corasick::AhoCorasick;
 use serde::Serialize;
 
 use super::calls::{self, Call, literals};
 use super::role::Role;
 use super::syntax::{self, Language, Source};
 use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX, on_every_core};
+use words::{PAGES, SPEAKS, TRACE, TRACES};
 
 /// One sign, with its place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -64,85 +64,6 @@ pub struct Trace {
     pub line: u32,
     pub word: &'static str,
 }
-
-/// Words without which a file cannot speak of uploads in a way that is understood.
-const WORDS: [&str; 42] = [
-    "multer",
-    "Multer",
-    "diskStorage",
-    "fileUpload",
-    "formidable",
-    "busboy",
-    "Busboy",
-    "PutObject",
-    "putObject",
-    "put_object",
-    "upload_file",
-    "createPresignedPost",
-    "getSignedUrl",
-    "presigned",
-    "Presigned",
-    "generate_presigned",
-    "uploader",
-    "uploadStream",
-    "uploadData",
-    "upload_stream",
-    "express.static",
-    "FileField",
-    "ImageField",
-    "FileSystemStorage",
-    "request.files",
-    "UploadFile",
-    "has_one_attached",
-    "has_many_attached",
-    "has_attached_file",
-    "mount_uploader",
-    "CarrierWave",
-    "move_uploaded_file",
-    "storeAs",
-    "->store",
-    "Storage::",
-    "FormFile",
-    "SaveUploadedFile",
-    "MultipartFile",
-    "lib-storage",
-    "createWriteStream",
-    "writeFile",
-    "@fastify/multipart",
-];
-
-static SPEAKS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(WORDS).ok());
-
-/// What nearly every program that takes uploads says somewhere, whatever its language and library: without one of these
-/// words the absence of uploads is shown, with one of them and no sign it is not.
-const TRACES: [&str; 22] = [
-    "multipart/form-data",
-    "type=\"file\"",
-    "type='file'",
-    "request.files",
-    "request.FILES",
-    "req.file",
-    "ctx.request.files",
-    "$_FILES",
-    "UploadedFile",
-    "IFormFile",
-    "HttpPostedFile",
-    "Plug.Upload",
-    "PartData.FileItem",
-    "MultipartFile",
-    "MultipartFormData",
-    "formidable",
-    "busboy",
-    "multer",
-    "FormFile(",
-    "file_field",
-    "Multipart::",
-    "UploadFile",
-];
-static TRACE: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(TRACES).ok());
-/// Pages and templates: a form with a file in it is an upload.
-const PAGES: [&str; 11] =
-    [".html", ".erb", ".ejs", ".hbs", ".haml", ".slim", ".twig", ".jinja", ".jinja2", ".heex", ".cshtml"];
 
 /// Blocking. Looks into every source file and template that ships.
 pub fn look(repo: &Repo) -> Code {
@@ -453,70 +374,4 @@ fn short(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(path: &str, text: &str, expect: &[What]) {
-        let signs = signs(path, Source::of(path).unwrap(), text);
-        assert_eq!(signs.iter().map(|s| s.what.clone()).collect::<Vec<_>>(), expect, "{path}: {text}\n{signs:#?}");
-    }
-
-    fn upload(framework: Option<Framework>) -> What {
-        What::Upload { framework }
-    }
-
-    #[test]
-    fn javascript() {
-        let up = upload(None);
-        check("a.js", "const up = multer({ dest: 'uploads/' })", &[up.clone(), disk("uploads/")]);
-        check(
-            "a.js",
-            "multer.diskStorage({ destination: (req, file, cb) => cb(null, 'public/img') })",
-            &[disk("public/img")],
-        );
-        check("a.js", "multer({ storage: multerS3({ s3, bucket: 'b' }) })", &[up.clone(), store("multerS3")]);
-        check("a.js", "multer({ dest: os.tmpdir() })", std::slice::from_ref(&up));
-        check("a.js", "// multer({ dest: 'uploads/' })\nconst s = \"multer({ dest: 'x' })\"", &[]);
-        check("a.js", "app.use('/uploads', express.static('uploads'))", &[What::Serves { dir: "uploads".into() }]);
-        check(
-            "a.js",
-            "getSignedUrl(s3, c, { expiresIn: 7 * 24 * 3600 })",
-            &[store("getSignedUrl"), What::Signed { seconds: 604_800 }],
-        );
-        check("a.ts", "const b = busboy({}); f.pipe(fs.createWriteStream('up/x'))", &[up, disk("up/x")]);
-        check("a.js", "fs.createWriteStream('log')", &[]);
-    }
-
-    #[test]
-    fn other_languages() {
-        let up = upload(None);
-        check("m.py", "f = models.ImageField(upload_to='a')", &[upload(Some(Framework::Django))]);
-        check("a.py", "f = request.files['a']\nf.save('uploads/a')", &[up.clone(), disk("uploads/a")]);
-        check(
-            "a.py",
-            "def f(file: UploadFile):\n  s3.upload_fileobj(file.file, 'b', 'k')",
-            &[store("upload_fileobj"), up.clone()],
-        );
-        check("a.py", "user.save('x')", &[]);
-        check("a.rb", "class A\n has_many_attached :x\nend", &[upload(Some(Framework::Rails))]);
-        check("u.rb", "class U < CarrierWave::Uploader::Base\n storage :fog\nend", &[store("CarrierWave :fog")]);
-        check("a.php", "<?php $r->file('a')->store('a', 's3');", &[up.clone(), store("disk s3")]);
-        check("a.php", "<?php $r->file('a')->store('a');", &[upload(Some(Framework::Laravel))]);
-        check("a.php", "<?php move_uploaded_file($t, 'up/x');", &[up.clone(), disk("up/x")]);
-        check("a.go", "package a\nfunc f() { c.SaveUploadedFile(f, \"./up\") }", &[up.clone(), disk("./up")]);
-        check("A.java", "class A { void f(MultipartFile m) { m.transferTo(p); } }", &[up, disk("p")]);
-    }
-
-    #[test]
-    fn only_what_ships_is_looked_into() {
-        let (_dir, repo) = crate::gates::testing::repo(&[
-            ("src/a.js", "multer({ dest: 'up' })"),
-            ("tests/b.js", "multer({ dest: 'up' })"),
-            ("src/C.cs", "class C {\n void F(IFormFile f) {} }"),
-            ("views/d.html", "<input type=\"file\">"),
-        ]);
-        let code = look(&repo);
-        let traces: Vec<_> = code.traces.iter().map(|t| (t.file.as_str(), t.line)).collect();
-        assert_eq!((code.signs.len(), code.inspected, traces), (2, 3, vec![("src/C.cs", 2), ("views/d.html", 1)]));
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::images::{is_around, is_backing, is_tool};
 use super::{Place, Purpose};
 use crate::gates::import::ImportError;
 use crate::gates::import::located::{self, Node};
@@ -229,146 +230,6 @@ impl Mount {
     }
 }
 
-/// Images that are known to bring a health check of their own: `owner/name`.
-const SELF_CHECKED: [&str; 9] = [
-    "mattermost/mattermost-team-edition",
-    "mattermost/mattermost-enterprise-edition",
-    "immich-app/immich-server",
-    "immich-app/immich-machine-learning",
-    "vaultwarden/server",
-    "paperless-ngx/paperless-ngx",
-    "clamav/clamav",
-    "pihole/pihole",
-    "plexinc/pms-docker",
-];
-
-/// Does a public image bring a health check? Registries are not asked: this is what their recipes say.
-pub fn checks_itself(image: &str) -> bool {
-    let image = image.split('@').next().unwrap_or(image).to_ascii_lowercase();
-    let (path, _) = image.rsplit_once(':').filter(|(_, t)| !t.contains('/')).unwrap_or((&image, ""));
-    SELF_CHECKED.iter().any(|known| path == *known || path.strip_suffix(known).is_some_and(|p| p.ends_with('/')))
-}
-
-/// Images that stand behind a product, not for it: by the last part of the name.
-const BACKING: [&str; 37] = [
-    "postgres",
-    "postgresql",
-    "postgis",
-    "pgvector",
-    "timescaledb",
-    "mysql",
-    "mariadb",
-    "percona",
-    "mongo",
-    "mongodb",
-    "redis",
-    "valkey",
-    "keydb",
-    "dragonfly",
-    "memcached",
-    "rabbitmq",
-    "kafka",
-    "zookeeper",
-    "nats",
-    "minio",
-    "elasticsearch",
-    "opensearch",
-    "clickhouse",
-    "clickhouse-server",
-    "influxdb",
-    "cassandra",
-    "etcd",
-    "consul",
-    "meilisearch",
-    "typesense",
-    "solr",
-    "couchdb",
-    "neo4j",
-    "beanstalkd",
-    "localstack",
-    "snuba-bitnami",
-    "azurite",
-];
-/// Proxies, collectors, tools: part of a deployment, but nobody's product.
-const AROUND: [&str; 36] = [
-    "nginx",
-    "traefik",
-    "caddy",
-    "haproxy",
-    "envoy",
-    "httpd",
-    "prometheus",
-    "grafana",
-    "alertmanager",
-    "loki",
-    "promtail",
-    "jaeger",
-    "zipkin",
-    "tempo",
-    "node-exporter",
-    "cadvisor",
-    "blackbox-exporter",
-    "certbot",
-    "watchtower",
-    "portainer",
-    "mailhog",
-    "mailpit",
-    "mailcatcher",
-    "maildev",
-    "adminer",
-    "phpmyadmin",
-    "pgadmin4",
-    "mongo-express",
-    "autoheal",
-    "smtp",
-    "docker-gen",
-    "nginx-proxy",
-    "acme-companion",
-    "nginx-proxy-acme",
-    "otel-collector",
-    "opentelemetry-collector",
-];
-
-/// `ghcr.io/acme/shop:1.2@sha256:…` → `shop`.
-pub fn image_name(image: &str) -> String {
-    let image = image.split('@').next().unwrap_or(image);
-    let last = image.rsplit('/').next().unwrap_or(image);
-    last.split(':').next().unwrap_or(last).to_ascii_lowercase()
-}
-
-/// What official images of a store append to its name; `kafka-consumer` is somebody's product.
-const VARIANTS: [&str; 12] = [
-    "alpine",
-    "server",
-    "stack",
-    "stack-server",
-    "cluster",
-    "community-server",
-    "ha",
-    "repmgr",
-    "sentinel",
-    "native",
-    "master",
-    "replica",
-];
-
-pub fn is_backing(image: &str) -> bool {
-    let name = image_name(image);
-    let variant =
-        |b: &str| name.strip_prefix(b).and_then(|r| r.strip_prefix('-')).is_some_and(|r| VARIANTS.contains(&r));
-    let own = |b: &str| name.strip_suffix(b).is_some_and(|r| r.ends_with(['-', '_']));
-    name.ends_with("-db") || BACKING.iter().any(|b| name == *b || variant(b) || own(b))
-}
-
-/// Monitoring is named in front of or behind a team's own prefix; a proxy may be somebody's front end.
-const MONITORING: [&str; 5] = ["prometheus", "grafana", "alertmanager", "loki", "heapster"];
-
-pub fn is_around(image: &str) -> bool {
-    let name = image_name(image);
-    let monitoring = name.split(['-', '_']).any(|p| MONITORING.contains(&p));
-    AROUND.contains(&name.as_str()) || monitoring || name.ends_with("-exporter") || name.ends_with("_exporter")
-}
-
 impl Service {
     /// A database, a cache, a proxy: not what the team itself writes.
     pub fn is_supporting(&self) -> bool {
@@ -485,11 +346,6 @@ impl ComposeFile {
     }
 }
 
-fn is_tool(image: &str) -> bool {
-    ["mailhog", "mailpit", "mailcatcher", "maildev", "adminer", "phpmyadmin", "pgadmin4", "mongo-express"]
-        .contains(&image_name(image).as_str())
-}
-
 /// Follows `extends`, lays production files over their base, and leaves out partial services of other variants.
 pub fn joined(mut files: Vec<ComposeFile>) -> Vec<ComposeFile> {
     let known: BTreeMap<(String, String), Service> =
@@ -538,100 +394,4 @@ pub fn seconds(text: &str) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn file(path: &str, text: &str) -> ComposeFile {
-        parse(path, text).unwrap()
-    }
-
-    #[test]
-    fn a_service_in_full() {
-        let text = "x-all: &all\n  restart: ${RESTART:-always}\nservices:\n  web:\n    <<: *all\n    build: {context: ./web, dockerfile: prod.Dockerfile, target: run}\n    healthcheck: {test: [CMD, wget, -q, x], interval: 10s, timeout: 3s}\n    deploy: {replicas: 3}\n    ports: ['127.0.0.1:80:8080/tcp']\n    volumes:\n      - uploads:/app/uploads\n      - ./conf:/conf:ro\n    depends_on:\n      setup: {condition: service_completed_successfully}\n  setup:\n    image: acme/setup\n";
-        let compose = file("deploy/compose.yaml", text);
-        let web = &compose.services[0];
-        assert_eq!((web.place.line, web.restart.clone()), (4, Some(("always".into(), 2))));
-        assert_eq!(web.build.as_ref().unwrap().dockerfile, "deploy/web/prod.Dockerfile");
-        assert_eq!((web.replicas, web.ports.clone()), (Some((3, 8)), vec![8080]));
-        assert!(matches!(&web.health, Health::Test { line: 7, command, .. } if command[0] == "wget"));
-        assert_eq!((web.volumes[0].source.as_deref(), web.volumes[0].is_bind()), (Some("uploads"), false));
-        assert!(web.volumes[1].is_bind());
-        assert!(compose.services[1].is_one_shot() && !web.is_one_shot());
-        assert_eq!(compose.purpose(), Purpose::Product);
-    }
-
-    #[test]
-    fn developers_files_are_told_apart() {
-        for text in [
-            "services:\n  web:\n    build: .\n    volumes: ['.:/app']\n",
-            "services:\n  web:\n    build: ./web\n    volumes: ['./web/src:/app/src']\n",
-            "services:\n  web:\n    image: acme\n    environment: [NODE_ENV=development]\n",
-            "services:\n  db:\n    image: postgres:16\n  cache:\n    image: bitnami/redis\n",
-        ] {
-            assert_eq!(file("compose.yaml", text).purpose(), Purpose::Development, "{text}");
-        }
-        let text = "services:\n  web:\n    build: .\n    volumes: ['./data:/data', './nginx.conf:/etc/nginx.conf']\n";
-        assert_eq!(file("compose.yaml", text).purpose(), Purpose::Product);
-    }
-
-    #[test]
-    fn production_lies_over_the_base() {
-        let base = file("docker-compose.yml", "services:\n  web:\n    image: a\n  db:\n    image: postgres\n");
-        let prod = "services:\n  web:\n    restart: always\n    image: b\n  proxy:\n    image: nginx\n";
-        let all = joined(vec![base, file("docker-compose.prod.yml", prod)]);
-        assert_eq!(all[0].services[0].restart, Some(("always".into(), 3)));
-        assert_eq!(all[0].services[0].place.file, "docker-compose.yml");
-        assert_eq!(all[1].services.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["proxy"]);
-    }
-
-    #[test]
-    fn extends_is_followed() {
-        let base = file("base.compose.yml", "services:\n  app:\n    image: a\n    restart: always\n");
-        let top = file(
-            "compose.yml",
-            "services:\n  web:\n    extends: {file: base.compose.yml, service: app}\n    command: x\n",
-        );
-        let all = joined(vec![base, top]);
-        assert_eq!(all[1].services[0].restart.as_ref().unwrap().0, "always");
-        assert_eq!((all[1].services[0].name.as_str(), all[1].services[0].place.line), ("web", 2));
-    }
-
-    #[test]
-    fn stores_and_tools_by_their_images() {
-        for image in
-            ["postgres:16", "bitnami/redis", "redis-stack-server", "acme/shop-db", "cp-kafka:7", "heapster_influxdb"]
-        {
-            assert!(is_backing(image), "{image}");
-        }
-        for image in ["acme/kafka-consumer", "acme/mongo-sync", "acme/shop", "redis-commander"] {
-            assert!(!is_backing(image), "{image}");
-        }
-        assert!(is_around("gcr.io/x/heapster_grafana:1") && is_around("prom/node-exporter") && !is_around("acme/web"));
-        assert!(checks_itself("mattermost/mattermost-team-edition:10") && !checks_itself("acme/server"));
-    }
-
-    #[test]
-    fn defaults_of_variables() {
-        for (text, expect) in [
-            ("${A:-b}", "b"),
-            ("x${A-b}y", "xby"),
-            ("${A}", ""),
-            ("plain", "plain"),
-            ("${A:-${B:-c}}", "c"),
-            ("${A", "${A"),
-        ] {
-            assert_eq!(default_of(text), expect);
-        }
-        assert_eq!(within("a/b", "../c/./d"), "a/c/d");
-        assert_eq!(image_name("ghcr.io/acme/Shop:1@sha256:00"), "shop");
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(text in "(services:|restart|healthcheck|test|\\$\\{|:-|\\}|[a-z:{}\\[\\], \n-]){0,60}") {
-            if let Ok(f) = parse("compose.yml", &text) { let _ = (f.purpose(), joined(vec![f.clone(), f])); }
-        }
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod compose;
 pub mod dockerfile;
+pub mod images;
 pub mod ini;
 pub mod kubernetes;
 pub mod platform;

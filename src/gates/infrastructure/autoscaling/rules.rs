@@ -4,7 +4,7 @@ use super::{Config, Row, Seen};
 use crate::gates::infrastructure::allowed;
 use crate::gates::manifests::Place;
 use crate::gates::manifests::cluster::{Autoscaler, Cluster};
-use crate::gates::manifests::compose;
+use crate::gates::manifests::images;
 use crate::gates::manifests::pod::Workload;
 use crate::gates::manifests::scaling_group::{Role, ScalingGroup};
 
@@ -24,7 +24,7 @@ fn title(autoscaler: &Autoscaler) -> String {
 }
 
 pub(super) fn is_backing(workload: &Workload) -> bool {
-    workload.containers.iter().any(|c| compose::is_backing(&c.image))
+    workload.containers.iter().any(|c| images::is_backing(&c.image))
 }
 
 /// Why nothing has to scale a workload.
@@ -53,7 +53,7 @@ fn exempt(cluster: &Cluster, position: usize, workload: &Workload, config: &Conf
     if cluster.service_of(position).is_none() {
         return Some("no Service sends it requests".into());
     }
-    workload.containers.iter().any(|c| compose::is_around(&c.image)).then(|| "a tool beside the product".into())
+    workload.containers.iter().any(|c| images::is_around(&c.image)).then(|| "a tool beside the product".into())
 }
 
 pub(super) fn workloads(cluster: &Cluster, config: &Config, seen: &mut Seen) {

@@ -4,7 +4,7 @@
 use super::{Row, Seen};
 use crate::gates::manifests::compose::{self, ComposeFile, Health, Service};
 use crate::gates::manifests::dockerfile::{self, Dockerfile, Has, HealthCheck};
-use crate::gates::manifests::{Manifests, Place};
+use crate::gates::manifests::{Manifests, Place, images};
 
 pub(super) fn compose(all: &Manifests, seen: &mut Seen) {
     for file in &all.compose {
@@ -102,7 +102,7 @@ fn health(service: &Service, image: Option<(&Dockerfile, Option<&str>)>, what: &
     let own = service.image.as_deref().filter(|_| service.build.is_none());
     match &service.health {
         Health::OfImage(_) => {}
-        Health::Unsaid if own.is_some_and(compose::checks_itself) => {}
+        Health::Unsaid if own.is_some_and(images::checks_itself) => {}
         Health::Off(line) => missing(service, &place(*line), what, "its health check is switched off", seen),
         Health::Unsaid => match image.and_then(|(file, target)| Some((file, target, file.health(target)?))) {
             Some((file, target, check)) if !check.off => built_in(file, target, check, what, seen),
@@ -147,7 +147,7 @@ fn health(service: &Service, image: Option<(&Dockerfile, Option<&str>)>, what: &
 
 /// Which image it is, only the environment knows.
 fn is_variable(image: &str) -> bool {
-    image.contains('$') || compose::image_name(image).is_empty()
+    image.contains('$') || images::image_name(image).is_empty()
 }
 
 /// No check at all: a defect of what we write, a weakness of what stands behind it.

@@ -6,7 +6,7 @@ use crate::domain::verdict::Finding;
 use crate::gates::infrastructure::allowed;
 use crate::gates::manifests::Place;
 use crate::gates::manifests::cluster::Cluster;
-use crate::gates::manifests::compose::is_backing;
+use crate::gates::manifests::images::is_backing;
 use crate::gates::manifests::pod::{Action, Container, PortTrouble, Probe, Workload};
 
 /// A boot longer than this wants a startup probe: liveness would kill what has not begun.

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use crate::gates::manifests::Manifests;
-use crate::gates::manifests::compose::{self, Service};
+use crate::gates::manifests::compose::Service;
+use crate::gates::manifests::images;
 use crate::gates::manifests::platform::Care;
 use crate::gates::manifests::pod::Workload;
 
@@ -85,7 +86,7 @@ fn kept(n: i64, shared: bool, mounted: bool, who: String) -> Keeping {
 /// A server, not a job or a store.
 fn takes_uploads(workload: &Workload) -> bool {
     !workload.is_job()
-        && !workload.containers.iter().any(|c| compose::is_backing(&c.image) || compose::is_around(&c.image))
+        && !workload.containers.iter().any(|c| images::is_backing(&c.image) || images::is_around(&c.image))
 }
 
 fn mounts(workload: &Workload, dir: &str) -> bool {
@@ -114,7 +115,7 @@ fn covers(mount: &str, dir: &str) -> bool {
 
 /// MinIO that runs beside the product.
 pub fn own_store(all: &Manifests) -> Option<String> {
-    let is_minio = |image: &str| compose::image_name(image) == "minio";
+    let is_minio = |image: &str| images::image_name(image) == "minio";
     let services = all.compose.iter().flat_map(|f| &f.services);
     let service = services.filter(|s| s.image.as_deref().is_some_and(is_minio)).map(|s| s.place.to_string()).next();
     service.or_else(|| {
