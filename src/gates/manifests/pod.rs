@@ -88,7 +88,7 @@ pub enum Action {
 }
 
 /// Kinds with a pod template that we judge, and where it stands.
-fn template<'o>(object: &'o Object) -> Option<&'o Node> {
+fn template(object: &Object) -> Option<&Node> {
     let spec = object.spec();
     match (object.kind.as_str(), object.group()) {
         ("Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet", "apps" | "extensions") => {
