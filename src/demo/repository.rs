@@ -1,5 +1,6 @@
 //! The shop's repository, made on the spot with git: sources with one forgotten `console.log`, tests with a coverage
-//! report, a pipeline, an encrypted production environment, a changelog and a tag. The gates read it like any other.
+//! report, a pipeline, an encrypted production environment, alert rules, a changelog and a tag. The gates read it like
+//! any other.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,6 +16,42 @@ const TEST: &str = "import assert from 'node:assert';\nimport test from 'node:te
 const PACKAGE: &str = "{\n  \"name\": \"tea-shop\",\n  \"version\": \"1.4.0\",\n  \"type\": \"module\",\n  \"scripts\": { \"test\": \"c8 --reporter=lcov node --test\", \"build\": \"node build.js\" }\n}\n";
 const PIPELINE: &str = "name: pipeline\non:\n  push:\n    branches: [main]\n    tags: ['v*']\n  pull_request:\njobs:\n  build:\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683\n      - run: npm ci\n      - run: npm run build\n  test:\n    needs: [build]\n    runs-on: ubuntu-latest\n    steps:\n      - uses: actions/checkout@11bd71901bbe5b1630ceea73d27597364c9af683\n      - run: npm ci\n      - run: npm test\n  deploy:\n    needs: [test]\n    if: startsWith(github.ref, 'refs/tags/v')\n    environment: production\n    runs-on: ubuntu-latest\n    permissions: { contents: read }\n    steps:\n      - run: ./deploy.sh\n";
 const ROLLBACK: &str = "# Rollback\n\nTrigger: error ratio above 5 % for 5 minutes. Owner: the on-call engineer. Takes about one minute.\n\n1. `./deploy.sh v1.3.2`\n2. Watch `/version` until it says 1.3.2.\n\nData: no migration in 1.4.0, nothing to undo.\n";
+
+const COMPOSE: &str = r#"services:
+  shop:
+    image: registry.example/tea-shop:1.4.0
+    ports: ["80:3000"]
+    restart: unless-stopped
+    healthcheck:
+      test: ["CMD", "wget", "-qO-", "http://127.0.0.1:3000/health"]
+      interval: 10s
+      timeout: 3s
+      retries: 3
+"#;
+const ALERTS: &str = r#"groups:
+  - name: shop
+    rules:
+      - alert: HighErrorRate
+        expr: sum(rate(http_requests_total{code=~"5.."}[5m])) / sum(rate(http_requests_total[5m])) > 0.05
+        for: 2m
+        labels: { severity: page }
+        annotations: { summary: "More than 5 % of the answers are errors" }
+      - alert: HighCpu
+        expr: 100 * (1 - avg by (instance) (rate(node_cpu_seconds_total{mode="idle"}[5m]))) > 80
+        for: 5m
+        labels: { severity: page }
+        annotations: { summary: "The CPU is busier than 80 %" }
+      - alert: MemoryFull
+        expr: 100 * (1 - node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes) > 90
+        for: 5m
+        labels: { severity: page }
+        annotations: { summary: "Less than a tenth of the memory is left" }
+      - alert: OrdersPileUp
+        expr: queue_depth > 40 and deriv(queue_depth[10m]) > 0
+        for: 5m
+        labels: { severity: page }
+        annotations: { summary: "Orders wait to be shipped, and more of them every minute" }
+"#;
 
 /// The coverage report `c8` wrote for the sources above: every line hit once the forgotten line is gone.
 fn lcov(coupon_lines: u32) -> String {
@@ -48,6 +85,8 @@ impl Repository {
             (".env.production", ENV_PRODUCTION),
             (".gitignore", "node_modules\ncoverage\n.env\n"),
             ("ROLLBACK.md", ROLLBACK),
+            ("compose.yaml", COMPOSE),
+            ("monitoring/alerts.yml", ALERTS),
             ("CHANGELOG.md", &changelog),
         ] {
             repo.write(path, text)?;

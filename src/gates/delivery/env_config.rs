@@ -107,7 +107,7 @@ impl Gate for EnvConfig {
                 .file(".env.production", format!("DATABASE_URL=postgres://{host}/shop?sslmode=require\n"))
         };
         Some(Proof {
-            good: shop("production has a database of its own", "db.shop.example"),
+            good: shop("production has a database of its own", "db.tea-shop.net"),
             bad: shop("production is told to use the developer's own machine", "localhost:5432"),
         })
     }

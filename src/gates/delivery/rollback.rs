@@ -78,13 +78,18 @@ impl Gate for Rollback {
     }
 
     fn proof(&self) -> Option<Proof> {
-        let shop = |what| Fixture::of(what).file("package.json", "{\"name\": \"shop\", \"version\": \"1.0.0\"}\n");
         let plan = "# Rollback\n\nWhen the error rate stays above 2 % for five minutes, the on-call engineer (owner) runs:\n\n\
-                    1. `helm rollback shop`\n2. look at /version\n\nIt takes 5 minutes. Data: migrations only add columns, so \
-                    nothing in the database is lost.\n";
+                    1. `kubectl rollout undo deployment/shop`\n2. look at /version\n\nIt takes 5 minutes. Data: migrations only \
+                    add columns, so nothing in the database is lost.\n";
+        let shop = |what, kept: u32| {
+            let deployment = format!(
+                "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: shop\nspec:\n  revisionHistoryLimit: {kept}\n"
+            );
+            Fixture::of(what).file("ROLLBACK.md", plan).file("k8s/shop.yaml", deployment)
+        };
         Some(Proof {
-            good: shop("a procedure is written down").file("ROLLBACK.md", plan),
-            bad: shop("nobody wrote down how to go back"),
+            good: shop("a procedure is written down and the last releases are kept", 5),
+            bad: shop("the platform keeps no earlier release", 0),
         })
     }
 

@@ -22,6 +22,7 @@ use crate::gates::code::sessions::{self, LocalSessions};
 use crate::gates::context::{Repo, off_thread};
 use crate::gates::manifests::{self, Manifests, Place, Unread};
 use crate::gates::patterns;
+use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.infrastructure.autoscaling]`
@@ -89,6 +90,25 @@ pub static ABOUT: About = About {
 impl Gate for Autoscaling {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, target: &str| {
+            let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: shop }\nspec:\n  selector: { matchLabels: { app: shop } }\n  \
+                              template:\n    metadata: { labels: { app: shop } }\n    spec:\n      containers:\n        - name: shop\n          \
+                              image: registry.example/shop:1.0.0\n          resources: { requests: { cpu: 250m, memory: 128Mi } }\n";
+            let service = "apiVersion: v1\nkind: Service\nmetadata: { name: shop }\nspec:\n  selector: { app: shop }\n  ports: [{ port: 80 }]\n";
+            let scaler = format!(
+                "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {{ name: shop }}\nspec:\n  scaleTargetRef: {{ apiVersion: \
+                 apps/v1, kind: Deployment, name: {target} }}\n  minReplicas: 3\n  maxReplicas: 10\n  metrics:\n    - type: Resource\n      \
+                 resource: {{ name: cpu, target: {{ type: Utilization, averageUtilization: 70 }} }}\n"
+            );
+            Fixture::of(what).file("k8s/shop.yaml", [deployment, service, &scaler].join("---\n"))
+        };
+        Some(Proof {
+            good: shop("three replicas and more, by need", "shop"),
+            bad: shop("the autoscaler names a deployment that does not exist", "store"),
+        })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

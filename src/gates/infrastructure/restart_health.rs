@@ -23,6 +23,7 @@ use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::{Repo, off_thread};
 use crate::gates::manifests::{self, Manifests, Place, Purpose, Unread, platform::Care};
 use crate::gates::patterns;
+use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.infrastructure.restart_health]`
@@ -74,6 +75,21 @@ pub static ABOUT: About = About {
 impl Gate for RestartHealth {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, rest: &str| {
+            Fixture::of(what).file(
+                "compose.yaml",
+                format!("services:\n  shop:\n    image: registry.example/shop:1.0.0\n    ports: [\"80:3000\"]\n{rest}"),
+            )
+        };
+        let cared = "    restart: unless-stopped\n    healthcheck:\n      test: [\"CMD\", \"wget\", \"-qO-\", \"http://127.0.0.1:3000/health\"]\n      \
+                     interval: 10s\n      timeout: 3s\n      retries: 3\n";
+        Some(Proof {
+            good: shop("the service restarts and is asked for its health", cared),
+            bad: shop("nothing restarts the service", ""),
+        })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

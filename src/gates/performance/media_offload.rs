@@ -23,6 +23,7 @@ use crate::gates::context::{Repo, off_thread};
 use crate::gates::infrastructure::allowed;
 use crate::gates::manifests;
 use crate::gates::patterns;
+use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 use place::Keeping;
 
@@ -69,6 +70,28 @@ pub static ABOUT: About = About {
 impl Gate for MediaOffload {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, packages: &str, storage: &str| {
+            let code = format!(
+                "const multer = require('multer')\n{storage}\nconst upload = multer({{ storage }})\n\
+                 app.post('/photos', upload.single('photo'), (req, res) => res.end())\n"
+            );
+            Fixture::of(what)
+                .file("package.json", format!("{{\"name\": \"shop\", \"dependencies\": {{{packages}}}}}\n"))
+                .file("src/photos.js", code)
+                .file(
+                    "compose.yaml",
+                    "services:\n  shop:\n    image: registry.example/shop:1.0.0\n    deploy: { replicas: 3 }\n",
+                )
+        };
+        let s3 = "const multerS3 = require('multer-s3')\nconst storage = multerS3({ s3, bucket: 'photos' })";
+        let disk = "const storage = multer.diskStorage({ destination: 'uploads/' })";
+        Some(Proof {
+            good: shop("photos go to a bucket", "\"express\": \"4\", \"multer\": \"2\", \"multer-s3\": \"3\"", s3),
+            bad: shop("photos go to the disk of one of three replicas", "\"express\": \"4\", \"multer\": \"2\"", disk),
+        })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
