@@ -184,6 +184,8 @@ fn framework(what: &What) -> Option<Framework> {
 
 fn dir_of(what: &What) -> &str {
     match what {
+        // A program may work out where.
+        What::Disk { dir } | What::Serves { dir } if matches!(dir.as_str(), "" | "-") => "its own disk",
         What::Disk { dir } | What::Serves { dir } => dir,
         _ => "",
     }

@@ -179,5 +179,7 @@ fn suggestion(ctx: &GateContext, family: Family, found: &Found) -> String {
             (metric, rule)
         }
     };
-    format!("a rule for your metric {metric}: {rule}, for: 5m")
+    let own = ctx.facts.any("metrics") || !found.alerts.is_empty() || !found.records.is_empty();
+    let whose = if own { "for your metric" } else { "on a metric such as" };
+    format!("a rule {whose} {metric}: {rule}, for: 5m")
 }
