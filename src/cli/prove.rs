@@ -134,21 +134,15 @@ pub async fn prove(gate: &dyn Gate, clock: &SharedClock, stop: &CancellationToke
         return row(State::NotBuilt, String::new());
     }
     let Some(proof) = gate.proof() else { return row(State::NoProof, String::new()) };
-    let good = look(id, &proof.good, clock, stop).await;
-    let mut bad = look(id, &proof.bad, clock, stop).await;
-    for _ in 0..RETRIES {
-        if !matches!(&bad, Ok(result) if result.verdict == Verdict::Error) {
-            break;
-        }
-        bad = look(id, &proof.bad, clock, stop).await;
-    }
+    let good = look_again(id, &proof.good, clock, stop).await;
+    let bad = look_again(id, &proof.bad, clock, stop).await;
     let (good, bad) = match (good, bad) {
         (Ok(good), Ok(bad)) => (good, bad),
         (Err(error), _) | (_, Err(error)) => return row(State::Broken, format!("{error:#}")),
     };
     // A gate that could not look has shown nothing, neither way.
-    if bad.verdict == Verdict::Error {
-        let said = format!("{}: {}", bad.reason.as_deref().unwrap_or("error"), bad.summary);
+    if let Some(unable) = [&good, &bad].into_iter().find(|result| result.verdict == Verdict::Error) {
+        let said = format!("{}: {}", unable.reason.as_deref().unwrap_or("error"), unable.summary);
         return Row { good: Some(good.verdict), bad: Some(bad.verdict), ..row(State::Broken, said) };
     }
     let stopped = bad.verdict == Verdict::Fail && bad.blocks();
@@ -160,6 +154,23 @@ pub async fn prove(gate: &dyn Gate, clock: &SharedClock, stop: &CancellationToke
         (State::Proved, proof.bad.what.to_string())
     };
     Row { id, state, said, good: Some(good.verdict), bad: Some(bad.verdict) }
+}
+
+/// Until it could look.
+async fn look_again(
+    id: &str,
+    fixture: &Fixture,
+    clock: &SharedClock,
+    stop: &CancellationToken,
+) -> anyhow::Result<GateResult> {
+    let mut result = look(id, fixture, clock, stop).await;
+    for _ in 0..RETRIES {
+        if !matches!(&result, Ok(result) if result.verdict == Verdict::Error) {
+            break;
+        }
+        result = look(id, fixture, clock, stop).await;
+    }
+    result
 }
 
 async fn look(

@@ -11,6 +11,7 @@ use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
 use super::context::Repo;
+use super::infrastructure::env_encrypted::ignored_dotenv;
 use crate::domain::clock::Timestamp;
 use crate::domain::evidence::{hex, sha256_hex};
 use crate::domain::verdict::{Outcome, Verdict};
@@ -72,6 +73,13 @@ impl Cache {
                 Ok(_) => add(b"no file"),
                 Err(_) => add(b"gone"),
             }
+        }
+        // Settings that git ignores lie on the disk all the same, and gates look at them.
+        for path in ignored_dotenv(repo) {
+            let meta = std::fs::metadata(repo.root.join(&path)).ok()?;
+            add(path.as_bytes());
+            add(format!("{:?} {:?}", meta.permissions(), meta.modified().ok()?).as_bytes());
+            add(sha256_hex(&std::fs::read(repo.root.join(&path)).ok()?).as_bytes());
         }
         let folder = &sha256_hex(repo.root.to_str()?.as_bytes())[..16];
         Some(Cache { dir: base.join("gates").join(folder), key: hex(key.finish().as_ref()) })
@@ -152,6 +160,12 @@ mod tests {
             git(root, &["update-index", "-q", "--refresh"]);
             assert_eq!(get(), holds, "{change} as before");
         }
+        write(root, ".gitignore", b"*.log\n.env\n");
+        open(base.path(), root).put(GATE, &pass, NOW);
+        write(root, ".env", b"A=1");
+        assert_eq!(get(), None, "settings that git ignores");
+        std::fs::remove_file(root.join(".env")).unwrap();
+        assert_eq!(get(), holds);
         git(root, &["branch", "other"]);
         assert_eq!(get(), None, "a new ref");
         git(root, &["branch", "-D", "other"]);

@@ -175,7 +175,7 @@ pub trait Gate: Send + Sync {
     fn proof(&self) -> Option<proof::Proof> {
         None
     }
-    /// Its answer rests on the repository's files and refs and the gates' configuration alone, and may be reused while
+    /// Its answer rests on the repository's files and refs, `.env` files on disk and the gates' configuration alone: reused while
     /// they stay the same.
     fn keeps(&self) -> bool {
         false

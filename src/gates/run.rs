@@ -114,7 +114,7 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
         set => (set, format!("profile = \"{}\" is set", set.word())),
     };
 
-    let cache = match inputs.cache_dir.filter(|_| !options.release) {
+    let cache = match inputs.cache_dir.filter(|_| !options.release && !options.allow_exec) {
         Some(base) => {
             let settings = serde_json::json!({ "config": config, "profile": profile.word() });
             let repo = seen.repo.clone();

@@ -61,18 +61,9 @@ fn walked(root: &Path) -> Vec<RepoFile> {
 /// deleted.
 fn sized(root: &Path, names: impl Iterator<Item = String>) -> Vec<RepoFile> {
     let mut folders: HashMap<String, bool> = HashMap::new();
-    let mut within = |path: &str| {
-        let Some((folder, _)) = path.rsplit_once('/') else { return true };
-        if let Some(known) = folders.get(folder) {
-            return *known;
-        }
-        let real = root.join(folder).canonicalize().is_ok_and(|real| real == root.join(folder));
-        folders.insert(folder.to_string(), real);
-        real
-    };
     let mut files: Vec<RepoFile> = names
         .filter(|n| !n.split('/').any(|part| SKIPPED.contains(&part)))
-        .filter(|n| within(n))
+        .filter(|n| n.rsplit_once('/').is_none_or(|(folder, _)| is_real(root, folder, &mut folders)))
         .filter_map(|path| {
             let meta = std::fs::symlink_metadata(root.join(&path)).ok()?;
             meta.is_file().then_some(RepoFile { bytes: meta.len(), path })
@@ -82,6 +73,17 @@ fn sized(root: &Path, names: impl Iterator<Item = String>) -> Vec<RepoFile> {
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files.dedup_by(|a, b| a.path == b.path);
     files
+}
+
+/// The folder and all above it, below the root, are folders and no links. Each is asked once.
+fn is_real(root: &Path, folder: &str, known: &mut HashMap<String, bool>) -> bool {
+    if let Some(known) = known.get(folder) {
+        return *known;
+    }
+    let above = folder.rsplit_once('/').is_none_or(|(above, _)| is_real(root, above, known));
+    let real = above && std::fs::symlink_metadata(root.join(folder)).is_ok_and(|meta| meta.is_dir());
+    known.insert(folder.to_string(), real);
+    real
 }
 
 #[cfg(test)]
@@ -113,6 +115,8 @@ mod tests {
         }
         #[cfg(unix)]
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("passwd")).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("/etc", dir.path().join("etc")).unwrap();
         let repo = open(dir.path()).unwrap();
         assert!(repo.git.is_none());
         assert_eq!(paths(&repo), [".env", ".gitignore", "a.py"]);

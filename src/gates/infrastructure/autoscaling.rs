@@ -111,6 +111,10 @@ impl Gate for Autoscaling {
         })
     }
 
+    fn keeps(&self) -> bool {
+        true
+    }
+
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let repo = match ctx.need_repo() {

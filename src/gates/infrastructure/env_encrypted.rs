@@ -88,6 +88,10 @@ impl Gate for EnvEncrypted {
         })
     }
 
+    fn keeps(&self) -> bool {
+        true
+    }
+
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let repo = match ctx.need_repo() {

@@ -329,9 +329,8 @@ fn code(repo: &Repo, excluded: Option<&ignore::gitignore::Gitignore>) -> BTreeMa
     let found = on_every_core(&wanted, |path| {
         let mut found = BTreeMap::new();
         let bytes = repo.read(path, SOURCE_FILE_BYTES_MAX).unwrap_or_default();
-        let speaks = ["env", "ENV", "Environment", "config(", "BaseSettings", "${"];
         let text = String::from_utf8_lossy(&bytes);
-        if speaks.iter().any(|w| text.contains(w)) {
+        if usages::speaks_of_them(path, &text) {
             usages::collect(path, &text, &mut found);
         }
         found

@@ -96,6 +96,17 @@ static GO_TAG: LazyLock<Regex> = LazyLock::new(|| pattern(r#"\b(?:env|envconfig)
 /// Longer files are data.
 const USAGES_MAX: usize = 20_000;
 
+/// Without one of these words a text reads no variable: most are done with here.
+pub fn speaks_of_them(path: &str, text: &str) -> bool {
+    let extension = path.rsplit_once('.').map_or("", |(_, e)| e);
+    let words: &[&str] = match extension {
+        _ if is_spring(path) => &["${"],
+        e if JS.contains(&e) => &[".env"],
+        _ => &["env", "ENV", "Env", "config(", "BaseSettings"],
+    };
+    words.iter().any(|word| text.contains(word))
+}
+
 /// Adds what one file reads.
 pub fn collect(path: &str, text: &str, into: &mut BTreeMap<String, Vec<Usage>>) {
     let extension = path.rsplit_once('.').map_or("", |(_, e)| e);
@@ -114,7 +125,8 @@ pub fn collect(path: &str, text: &str, into: &mut BTreeMap<String, Vec<Usage>>) 
         }
         return;
     }
-    for (row, line) in text.lines().enumerate().filter(|(_, l)| !is_comment(l)) {
+    let reads = |line: &str| ["env", "ENV", "Env"].iter().any(|word| line.contains(word));
+    for (row, line) in text.lines().enumerate().filter(|(_, l)| reads(l) && !is_comment(l)) {
         let at = row as u32 + 1;
         for read in READS.iter().filter(|r| r.extensions.contains(&extension)) {
             for found in read.pattern.captures_iter(line) {
