@@ -1,6 +1,7 @@
 //! Gathers what `coverage.rs` judges: reports read, paths resolved, reports dated against the sources, files that no
 //! report mentions, lines changed since the last release. Reads files and asks git; decides nothing.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -251,8 +252,8 @@ fn parse(format: Format, text: &str) -> Result<Content, ImportError> {
 /// When reports and sources were made.
 struct Dates<'r> {
     repo: &'r Repo,
-    /// Sources with their modification times.
-    sources: Vec<(&'r str, Timestamp)>,
+    sources: &'r [(&'r str, Source)],
+    times: OnceCell<Vec<(&'r str, Timestamp)>>,
     /// The repository's folder below git's top level: empty, or ending in `/`.
     prefix: String,
     /// Changed or new against HEAD, below the repository's folder.
@@ -260,23 +261,28 @@ struct Dates<'r> {
 }
 
 impl<'r> Dates<'r> {
-    fn new(repo: &'r Repo, sources: &[(&'r str, Source)]) -> Dates<'r> {
-        let time = |path: &str| repo.root.join(path).metadata().map(|m| reports::modified(&m)).unwrap_or_default();
+    fn new(repo: &'r Repo, sources: &'r [(&'r str, Source)]) -> Dates<'r> {
         let prefix = repo.git.as_ref().and_then(|git| {
             let (root, top) = (repo.root.canonicalize().ok()?, git.root().canonicalize().ok()?);
             let below = root.strip_prefix(top).ok()?.to_string_lossy().replace('\\', "/");
             Some(if below.is_empty() { below } else { format!("{below}/") })
         });
         let prefix = prefix.unwrap_or_default();
-        let status = repo.git.as_ref().and_then(|g| g.run(&["status", "--porcelain", "-uall", "-z"]).ok());
-        let dirty = status
-            .unwrap_or_default()
-            .split('\0')
-            .filter_map(|row| row.get(3..)?.strip_prefix(prefix.as_str()).map(str::to_string))
+        let changes = repo.git.as_ref().and_then(|git| git.work_tree().changes().ok());
+        let dirty = changes
+            .into_iter()
+            .flatten()
+            .filter_map(|(_, path)| path.strip_prefix(prefix.as_str()).map(str::to_string))
             .collect();
+        Dates { repo, sources, times: OnceCell::new(), prefix, dirty }
+    }
+
+    /// Sources that a report speaks of, with their modification times; asked for once there is a report.
+    fn times(&self) -> &[(&'r str, Timestamp)] {
         let ships = |path: &str| matches!(Role::of_path(path), Role::Product | Role::Cli | Role::Test);
-        let sources = sources.iter().filter(|(p, _)| ships(p)).map(|(p, _)| (*p, time(p))).collect();
-        Dates { repo, sources, prefix, dirty }
+        let time = |path: &str| self.repo.root.join(path).metadata().map(|m| reports::modified(&m)).unwrap_or_default();
+        let times = || self.sources.iter().filter(|(p, _)| ships(p)).map(|(p, _)| (*p, time(p))).collect();
+        self.times.get_or_init(times)
     }
 
     /// Time of the last commit that touched any of `paths`.
@@ -322,7 +328,7 @@ impl<'r> Dates<'r> {
             let source = changed.chain(self.dirty.iter().map(String::as_str)).find(|n| Source::of(n).is_some());
             return source.map(|s| format!("bound to commit {commit}, but {s} has changed since"));
         }
-        let newer: Vec<&str> = self.sources.iter().filter(|(_, at)| *at > made_at).map(|(p, _)| *p).collect();
+        let newer: Vec<&str> = self.times().iter().filter(|(_, at)| *at > made_at).map(|(p, _)| *p).collect();
         let first = newer.first()?;
         let older = |than: &str| Some(format!("older than {than}"));
         if self.repo.git.is_none() {

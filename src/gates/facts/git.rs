@@ -6,12 +6,15 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
+
+use super::worktree::WorkTree;
 
 #[derive(Debug, Clone)]
 pub struct Git {
     root: PathBuf,
+    work_tree: Arc<OnceLock<WorkTree>>,
 }
 
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
@@ -32,10 +35,15 @@ const TIME_MAX: Duration = Duration::from_secs(60);
 impl Git {
     /// `None` when `dir` is not inside a work tree, or git is not installed, or it refuses this folder.
     pub fn discover(dir: &Path) -> Option<Git> {
-        let git = Git { root: dir.to_path_buf() };
-        let top = git.run(&["rev-parse", "--show-toplevel"]).ok()?;
+        let at = |root: PathBuf| Git { root, work_tree: Arc::default() };
+        let top = at(dir.to_path_buf()).run(&["rev-parse", "--show-toplevel"]).ok()?;
         let top = top.trim_end_matches(['\r', '\n']);
-        (!top.is_empty()).then(|| Git { root: PathBuf::from(top) })
+        (!top.is_empty()).then(|| at(PathBuf::from(top)))
+    }
+
+    /// As it was when first asked.
+    pub fn work_tree(&self) -> &WorkTree {
+        self.work_tree.get_or_init(|| WorkTree::ask(self))
     }
 
     pub fn root(&self) -> &Path {

@@ -14,6 +14,7 @@ pub mod rid;
 pub mod semver;
 pub mod versions;
 pub mod walk;
+mod worktree;
 
 use serde::Serialize;
 

@@ -19,14 +19,12 @@ pub fn identify(repo: Option<&Repo>, wanted: Option<&str>, targets: Vec<String>)
     let mut sources = Vec::new();
     if let Some(repo) = repo {
         if let Some(git) = &repo.git {
-            let ask = |args: &[&str]| git.run(args).ok().map(|s| s.trim().to_string()).filter(|s| !s.is_empty());
-            rid.commit = ask(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]);
-            rid.tree = ask(&["rev-parse", "--verify", "--quiet", "HEAD^{tree}"]);
+            let seen = git.work_tree();
+            rid.commit = seen.commit().map(String::from);
+            rid.tree = seen.tree().map(String::from);
             // A repository that cannot say whether it is clean is not clean.
-            rid.dirty = git
-                .run(&["status", "--porcelain", "--untracked-files=normal"])
-                .map_or(true, |s| s.lines().any(|l| !is_ours(l)));
-            rid.tag = best_tag(&ask(&["tag", "--points-at", "HEAD"]).unwrap_or_default());
+            rid.dirty = seen.changes().map_or(true, |mut all| all.any(|(letters, path)| !is_ours(letters, path)));
+            rid.tag = best_tag(seen.tags());
         }
         sources = versions::of(repo);
     }
@@ -41,18 +39,17 @@ pub fn identify(repo: Option<&Repo>, wanted: Option<&str>, targets: Vec<String>)
 }
 
 /// Our own run folder and database in the work tree do not make it dirty.
-fn is_ours(status_line: &str) -> bool {
-    let path = status_line.get(3..).unwrap_or_default();
-    status_line.starts_with("??") && (path.starts_with(".hypercare/") || path.starts_with("hypercare-data/"))
+fn is_ours(letters: &str, path: &str) -> bool {
+    letters == "??" && (path.starts_with(".hypercare/") || path.starts_with("hypercare-data/"))
 }
 
 /// The highest version among the tags on HEAD, else the last by name.
-fn best_tag(tags: &str) -> Option<String> {
+fn best_tag<'a>(tags: impl Iterator<Item = &'a str> + Clone) -> Option<String> {
     let versioned = tags
-        .lines()
+        .clone()
         .filter_map(|t| versions::of_tag(t).map(|v| (v, t)))
         .max_by(|a, b| a.0.precedence(&b.0).then_with(|| a.1.cmp(b.1)));
-    versioned.map(|(_, t)| t).or_else(|| tags.lines().max()).map(String::from)
+    versioned.map(|(_, t)| t).or_else(|| tags.max()).map(String::from)
 }
 
 /// The changelog of the repository, parsed; `None` without one.

@@ -3,10 +3,9 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::git::Git;
-use crate::gates::context::{Repo, RepoFile};
+use crate::gates::context::{Repo, RepoFile, on_every_core};
 
 /// More files than this is a checkout of the world, not a product; the rest is left out and `truncated` says so.
 pub const FILES_MAX: usize = 300_000;
@@ -27,19 +26,18 @@ pub fn open(dir: &Path) -> Result<Repo, WalkError> {
     let git = Git::discover(&root);
     // A folder that an outer repository ignores (a build folder, a fixture) is looked at as plain files.
     let files = git.as_ref().and_then(|g| listed(g, &root)).filter(|f| !f.is_empty()).unwrap_or_else(|| walked(&root));
-    Ok(Repo { root, git, files: Arc::new(files) })
+    Ok(Repo::new(root, git, files))
 }
 
 fn listed(git: &Git, root: &Path) -> Option<Vec<RepoFile>> {
     let prefix = root.strip_prefix(git.root().canonicalize().ok()?).ok()?.to_string_lossy().replace('\\', "/");
-    let pathspec = if prefix.is_empty() { ":/".to_string() } else { format!(":(top,literal){prefix}") };
-    let names = git.run(&["ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", &pathspec]).ok()?;
+    let seen = git.work_tree();
     let inside = |name: &str| match prefix.as_str() {
         "" => Some(name.to_string()),
         p => name.strip_prefix(p)?.strip_prefix('/').map(String::from),
     };
-    let names = names.split('\0').filter(|n| !n.is_empty()).filter_map(inside);
-    Some(sized(root, names))
+    let names = seen.tracked().ok()?.chain(seen.untracked());
+    Some(sized(root, names.filter_map(inside)))
 }
 
 fn walked(root: &Path) -> Vec<RepoFile> {
@@ -61,15 +59,17 @@ fn walked(root: &Path) -> Vec<RepoFile> {
 /// deleted.
 fn sized(root: &Path, names: impl Iterator<Item = String>) -> Vec<RepoFile> {
     let mut folders: HashMap<String, bool> = HashMap::new();
-    let mut files: Vec<RepoFile> = names
+    let names: Vec<String> = names
         .filter(|n| !n.split('/').any(|part| SKIPPED.contains(&part)))
         .filter(|n| n.rsplit_once('/').is_none_or(|(folder, _)| is_real(root, folder, &mut folders)))
-        .filter_map(|path| {
-            let meta = std::fs::symlink_metadata(root.join(&path)).ok()?;
-            meta.is_file().then_some(RepoFile { bytes: meta.len(), path })
-        })
-        .take(FILES_MAX)
         .collect();
+    let bytes = on_every_core(&names, |path| {
+        let meta = std::fs::symlink_metadata(root.join(path)).ok()?;
+        meta.is_file().then_some(meta.len())
+    });
+    let both = names.into_iter().zip(bytes);
+    let files = both.filter_map(|(path, bytes)| Some(RepoFile { path, bytes: bytes? }));
+    let mut files: Vec<RepoFile> = files.take(FILES_MAX).collect();
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files.dedup_by(|a, b| a.path == b.path);
     files

@@ -162,7 +162,7 @@ fn stale_by_file_time_and_by_age() {
 #[test]
 fn in_git_commits_and_sidecars_date_a_report() {
     let report = lcov("src/cart.js", &[1; 5]);
-    let (dir, repo) = testing::git_repo(&[
+    let (dir, _) = testing::git_repo(&[
         ("src/cart.js", CART),
         TEST,
         ("lcov.info", report.as_str()),
@@ -171,15 +171,15 @@ fn in_git_commits_and_sidecars_date_a_report() {
     let commit = testing::git(dir.path(), &["rev-parse", "HEAD"]);
     // A clone may write the source a moment after the report: one commit holds both.
     set_time(dir.path(), "src/cart.js", SystemClock.now().ms() + 5_000);
-    assert_eq!(run_on(&repo, &Config::default()).verdict, Verdict::Pass);
+    assert_eq!(run_on(&testing::open(dir.path()), &Config::default()).verdict, Verdict::Pass);
 
     // A changed source makes it stale, and so does a sidecar that names the commit before.
     testing::write(dir.path(), "src/cart.js", b"function total() {}\n");
     set_time(dir.path(), "src/cart.js", SystemClock.now().ms() + 5_000);
-    assert_eq!(run_on(&repo, &Config::default()).reason.as_deref(), Some("stale-evidence"));
+    assert_eq!(run_on(&testing::open(dir.path()), &Config::default()).reason.as_deref(), Some("stale-evidence"));
     testing::commit(dir.path(), "change");
     testing::write(dir.path(), "lcov.info.hc.json", format!(r#"{{"commit":"{commit}"}}"#).as_bytes());
-    let outcome = run_on(&repo, &Config::default());
+    let outcome = run_on(&testing::open(dir.path()), &Config::default());
     assert!(outcome.summary.contains("src/cart.js has changed since"), "{}", outcome.summary);
 }
 
