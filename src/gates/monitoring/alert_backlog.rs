@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::alerts::{Family, check, proof};
+use super::alerts::{Family, READS, check, proof};
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Outcome, Tier};
 use crate::gates::proof::Proof;
@@ -26,9 +26,7 @@ pub static ABOUT: About = About {
     needs: &[],
     timeout: Duration::from_secs(120),
     skipped_for: &[Profile::StaticSite],
-    reads: "Prometheus rule files, PrometheusRule and ConfigMap manifests, Helm values and templates, Grafana's alert \
-            provisioning, Alertmanager's routes, CloudWatch and Datadog in Terraform; the live rules of the Prometheus \
-            server named in the settings",
+    reads: READS,
     decides: "a rule selects a queue's length, age or flow; on made-up series it is silent on a short queue and fires while one \
               grows for max_detection; by size alone warns; without a queue it is skipped",
     fix: "add a rule on the growth of the queue",

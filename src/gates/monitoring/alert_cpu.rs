@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::alerts::{Family, check, proof};
+use super::alerts::{Family, READS, check, proof};
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Outcome, Tier};
 use crate::gates::proof::Proof;
@@ -26,9 +26,7 @@ pub static ABOUT: About = About {
     needs: &[],
     timeout: Duration::from_secs(120),
     skipped_for: &[Profile::StaticSite],
-    reads: "Prometheus rule files, PrometheusRule and ConfigMap manifests, Helm values and templates, Grafana's alert \
-            provisioning, Alertmanager's routes, CloudWatch and Datadog in Terraform; the live rules of the Prometheus \
-            server named in the settings",
+    reads: READS,
     decides: "a rule selects CPU time; on made-up series the first level at which it fires, in steps of 5 %, lies between 65 \
               and 85 %; silent at 90 % fails; on the server its selectors have series",
     fix: "add a rule that fires when CPU use stays above 80 %",

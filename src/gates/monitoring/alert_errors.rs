@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::alerts::{Family, check, proof};
+use super::alerts::{Family, READS, check, proof};
 use crate::domain::verdict::{Class, Outcome, Tier};
 use crate::gates::proof::Proof;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
@@ -25,9 +25,7 @@ pub static ABOUT: About = About {
     needs: &[],
     timeout: Duration::from_secs(120),
     skipped_for: &[],
-    reads: "Prometheus rule files, PrometheusRule and ConfigMap manifests, Helm values and templates, Grafana's alert \
-            provisioning, Alertmanager's routes, CloudWatch and Datadog in Terraform; the live rules of the Prometheus \
-            server named in the settings",
+    reads: READS,
     decides: "a rule selects failed requests by what its selectors mean; on made-up series it is silent at 0.1 % of errors \
               and fires within max_detection at 10 %, whatever the traffic; its labels are routed to a receiver; on the \
               server its selectors have series",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
-use super::alerts::{Family, check, proof};
+use super::alerts::{Family, READS, check, proof};
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Outcome, Tier};
 use crate::gates::proof::Proof;
@@ -26,9 +26,7 @@ pub static ABOUT: About = About {
     needs: &[],
     timeout: Duration::from_secs(120),
     skipped_for: &[Profile::StaticSite],
-    reads: "Prometheus rule files, PrometheusRule and ConfigMap manifests, Helm values and templates, Grafana's alert \
-            provisioning, Alertmanager's routes, CloudWatch and Datadog in Terraform; the live rules of the Prometheus \
-            server named in the settings",
+    reads: READS,
     decides: "a rule selects memory in use or kills for want of it; on made-up series it is silent at half and fires at 95 % \
               or below; on the server its selectors have series",
     fix: "add a rule on the share of memory in use",

@@ -50,6 +50,16 @@ impl Grade {
         self.standing = self.standing.min(standing);
         self.reasons.push(Reason { rule, message: message.into(), fix: fix.into() });
     }
+    /// `when` ends the words "never fires".
+    fn percent_against_ratio(&mut self, subject: &Subject<'_>, when: &str) {
+        let (limit, expr) = (subject.limit.unwrap_or(0.0), &subject.rule.text);
+        let message = format!("never fires{when}: {} is a percentage, the expression gives a ratio", number(limit));
+        let fix = format!("write {} or multiply by 100: {expr}", number(limit / 100.0));
+        self.say(Standing::Bad, "percent-against-ratio", message, fix);
+    }
+    fn inverted(&mut self, subject: &Subject<'_>, message: impl Into<String>) {
+        self.say(Standing::Bad, "inverted", message, format!("turn the comparison round: {}", subject.rule.text));
+    }
     pub fn json(&self) -> Json {
         let table: Vec<Json> =
             self.table.iter().map(|(level, at)| json!({"case": level, "fired_at_minute": at})).collect();
@@ -193,15 +203,9 @@ async fn errors(grade: &mut Grade, subject: &Subject<'_>, world: &World, config:
     let case = at(BAD, busy);
     grade.test = Some(subject.promtool_test(world, &case, subject.fires(world, &case).await?));
     let expr = &subject.rule.text;
-    let limit = subject.limit.unwrap_or(0.0);
     if !quiet[0] && !quiet[1] {
         if !loud[0] && !loud[1] {
-            grade.say(
-                Standing::Bad,
-                "inverted",
-                "fires while all is well and is silent when 10 % fail",
-                format!("turn the comparison round: {expr}"),
-            );
+            grade.inverted(subject, "fires while all is well and is silent when 10 % fail");
         } else {
             grade.say(
                 Standing::Bad,
@@ -217,16 +221,7 @@ async fn errors(grade: &mut Grade, subject: &Subject<'_>, world: &World, config:
                 grade.say(Standing::Bad, "too-high", message, format!("lower its limit to 0.05: {expr}"));
             }
             None if subject.fires_as_ratio(world, &at(1.0, busy)).await? => {
-                let message = format!(
-                    "never fires, not even when every request fails: {} is a percentage, the expression gives a ratio",
-                    number(limit)
-                );
-                grade.say(
-                    Standing::Bad,
-                    "percent-against-ratio",
-                    message,
-                    format!("write {} or multiply by 100: {expr}", number(limit / 100.0)),
-                );
+                grade.percent_against_ratio(subject, ", not even when every request fails");
             }
             None => grade.say(
                 Standing::Bad,
@@ -250,39 +245,39 @@ async fn errors(grade: &mut Grade, subject: &Subject<'_>, world: &World, config:
 /// A level is tried a little below itself: `> 80` is silent at 80 and fires at 85, whatever rounding does.
 const BELOW: f64 = 0.001;
 
-async fn cpu(grade: &mut Grade, subject: &Subject<'_>, world: &World, config: &Config) -> Result<(), String> {
-    let at = |cpu: f64| Case { cpu: cpu - BELOW, ..HEALTHY };
+/// Tries the rule at levels in percent: the first at which it fires and the minute of that, and when it fires at the last.
+async fn at_each(
+    grade: &mut Grade,
+    subject: &Subject<'_>,
+    world: &World,
+    levels: impl IntoIterator<Item = i32>,
+    case: impl Fn(f64) -> Case,
+) -> Result<(Option<(i32, i64)>, Option<i64>), String> {
     let (mut first, mut last) = (None, None);
-    for level in (20..=50).step_by(10).chain((55..=95).step_by(5)) {
-        let fired = subject.fires(world, &at(f64::from(level) / 100.0)).await?;
+    for level in levels {
+        let fired = subject.fires(world, &case(f64::from(level) / 100.0)).await?;
         grade.table.push((format!("{level} %"), fired));
         first = first.or(fired.map(|minute| (level, minute)));
         last = fired;
     }
+    Ok((first, last))
+}
+
+async fn cpu(grade: &mut Grade, subject: &Subject<'_>, world: &World, config: &Config) -> Result<(), String> {
+    let at = |cpu: f64| Case { cpu: cpu - BELOW, ..HEALTHY };
+    let levels = (20..=50).step_by(10).chain((55..=95).step_by(5));
+    let (first, last) = at_each(grade, subject, world, levels, at).await?;
     let expr = &subject.rule.text;
     let shown = first.map_or(85, |(level, _)| level);
     let case = at(f64::from(shown) / 100.0);
     grade.test = Some(subject.promtool_test(world, &case, subject.fires(world, &case).await?));
-    let (name, limit) = (&subject.rule.name, subject.limit.unwrap_or(0.0));
+    let name = &subject.rule.name;
     let hint = |level: i32| format!("\"{name}\" fires at {level} %, asked 80 %: change {expr}");
     match first {
-        None if subject.fires_as_ratio(world, &at(0.95)).await? => {
-            let message = format!("never fires: {} is a percentage, the expression gives a ratio", number(limit));
-            grade.say(
-                Standing::Bad,
-                "percent-against-ratio",
-                message,
-                format!("write {} or multiply by 100: {expr}", number(limit / 100.0)),
-            );
-        }
+        None if subject.fires_as_ratio(world, &at(0.95)).await? => grade.percent_against_ratio(subject, ""),
         None => grade.say(Standing::Bad, "never-fires", "is silent at 95 % CPU, asked 80 %", format!("change {expr}")),
         Some((level, _)) if last.is_none() => {
-            grade.say(
-                Standing::Bad,
-                "inverted",
-                format!("fires at {level} % CPU and is silent at 95 %"),
-                format!("turn the comparison round: {expr}"),
-            );
+            grade.inverted(subject, format!("fires at {level} % CPU and is silent at 95 %"));
         }
         Some((level, _)) if level <= 20 => {
             grade.say(Standing::Bad, "fires-when-healthy", format!("fires at {level} % CPU already"), hint(level))
@@ -310,13 +305,8 @@ async fn cpu(grade: &mut Grade, subject: &Subject<'_>, world: &World, config: &C
 
 async fn memory(grade: &mut Grade, subject: &Subject<'_>, world: &World, config: &Config) -> Result<(), String> {
     let at = |memory: f64| Case { memory: memory - BELOW, ..HEALTHY };
-    let (mut first, mut last) = (None, None);
-    for level in [50, 60, 70, 75, 80, 85, 90, 95, 98] {
-        let fired = subject.fires(world, &at(f64::from(level) / 100.0)).await?;
-        grade.table.push((format!("{level} %"), fired));
-        first = first.or(fired.map(|minute| (level, minute)));
-        last = fired;
-    }
+    let levels = [50, 60, 70, 75, 80, 85, 90, 95, 98];
+    let (first, last) = at_each(grade, subject, world, levels, at).await?;
     let killed = Case { oom: true, ..HEALTHY };
     let oom = subject.fires(world, &killed).await?;
     grade.table.push(("killed for want of memory".into(), oom));
@@ -349,23 +339,10 @@ async fn memory(grade: &mut Grade, subject: &Subject<'_>, world: &World, config:
                 format!("lower its limit to 90 %: {expr}"),
             );
         }
-        None if subject.fires_as_ratio(world, &at(0.98)).await? => {
-            let message = format!("never fires: {} is a percentage, the expression gives a ratio", number(limit));
-            grade.say(
-                Standing::Bad,
-                "percent-against-ratio",
-                message,
-                format!("write {} or multiply by 100: {expr}", number(limit / 100.0)),
-            );
-        }
+        None if subject.fires_as_ratio(world, &at(0.98)).await? => grade.percent_against_ratio(subject, ""),
         None => grade.say(Standing::Bad, "never-fires", "is silent at 98 % of memory", format!("change {expr}")),
         Some((level, _)) if last.is_none() => {
-            grade.say(
-                Standing::Bad,
-                "inverted",
-                format!("fires at {level} % of memory and is silent at 98 %"),
-                format!("turn the comparison round: {expr}"),
-            );
+            grade.inverted(subject, format!("fires at {level} % of memory and is silent at 98 %"));
         }
         Some((level, _)) if level <= 50 => {
             let free = subject
