@@ -11,7 +11,7 @@ use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
 use super::context::Repo;
-use super::infrastructure::env_encrypted::ignored_dotenv;
+use super::infrastructure::env_encrypted::dotenv_on_disk;
 use crate::domain::clock::Timestamp;
 use crate::domain::evidence::{hex, sha256_hex};
 use crate::domain::verdict::{Outcome, Verdict};
@@ -49,18 +49,10 @@ impl Cache {
         add(settings.to_string().as_bytes());
         add(repo.root.to_str()?.as_bytes());
         let git = repo.git.as_ref()?;
-        for question in [
-            &["ls-files", "--stage", "-z"][..],
-            &["for-each-ref", "--format=%(objectname) %(refname)"],
-            &["rev-parse", "--is-shallow-repository"],
-        ] {
-            add(git.run(question).ok()?.as_bytes());
-        }
-        // An unborn branch has no commit, and that is an answer too.
-        add(git.run(&["rev-parse", "--verify", "-q", "HEAD"]).unwrap_or_default().as_bytes());
-        let changed = git.run(&["diff-files", "--name-only", "-z"]).ok()?;
-        let others = git.run(&["ls-files", "--others", "--exclude-standard", "-z"]).ok()?;
-        let names: Vec<&str> = changed.split('\0').chain(others.split('\0')).filter(|n| !n.is_empty()).collect();
+        let seen = git.work_tree();
+        seen.state().ok()?.iter().for_each(|part| add(part.as_bytes()));
+        add(&[u8::from(seen.shallow)]);
+        let names: Vec<&str> = seen.unstaged().ok()?.collect();
         let mut left = CHANGED_BYTES_MAX;
         for name in (names.len() <= CHANGED_FILES_MAX).then_some(names)? {
             add(name.as_bytes());
@@ -75,11 +67,11 @@ impl Cache {
             }
         }
         // Settings that git ignores lie on the disk all the same, and gates look at them.
-        for path in ignored_dotenv(repo) {
-            let meta = std::fs::metadata(repo.root.join(&path)).ok()?;
+        for path in &dotenv_on_disk(repo).0 {
+            let meta = std::fs::metadata(repo.root.join(path)).ok()?;
             add(path.as_bytes());
             add(format!("{:?} {:?}", meta.permissions(), meta.modified().ok()?).as_bytes());
-            add(sha256_hex(&std::fs::read(repo.root.join(&path)).ok()?).as_bytes());
+            add(sha256_hex(&std::fs::read(repo.root.join(path)).ok()?).as_bytes());
         }
         let folder = &sha256_hex(repo.root.to_str()?.as_bytes())[..16];
         Some(Cache { dir: base.join("gates").join(folder), key: hex(key.finish().as_ref()) })

@@ -1,13 +1,14 @@
 //! What a gate is given: repository, facts, target, release identity, configuration, budgets, clock, earlier outcomes.
 
-use std::collections::BTreeMap;
+use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::cache::Cache;
 use super::facts::Facts;
-use super::sweep::{Reader, Swept};
+use super::sweep::{Found, Reader, Swept};
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::release::ReleaseId;
 use crate::domain::service::Profile;
@@ -31,12 +32,53 @@ pub struct Repo {
     pub git: Option<super::facts::git::Git>,
     /// Sorted by path.
     pub files: Arc<Vec<RepoFile>>,
+    asked: Asked,
+}
+
+/// Answers to [`Repo::once`], by what they are and whom they leave out.
+#[derive(Clone, Default)]
+struct Asked(Arc<Mutex<HashMap<(TypeId, Vec<String>), Arc<dyn Any + Send + Sync>>>>);
+
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Asked")
+    }
 }
 
 /// Files larger than this are not read as source.
 pub const SOURCE_FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 impl Repo {
+    pub fn new(root: PathBuf, git: Option<super::facts::git::Git>, files: Vec<RepoFile>) -> Repo {
+        Repo { root, git, files: Arc::new(files), asked: Asked::default() }
+    }
+    /// The same repository without the files that `keep` refuses.
+    pub fn only(&self, keep: impl Fn(&RepoFile) -> bool) -> Repo {
+        Repo::new(self.root.clone(), self.git.clone(), self.files.iter().filter(|f| keep(f)).cloned().collect())
+    }
+    /// What several gates ask of the same files, worked out by whoever asks first. The answer is known by its type and by
+    /// the patterns that it leaves out: one type, one question.
+    pub fn once<T: Send + Sync + 'static>(&self, exclude: &[String], work: impl FnOnce() -> T) -> Arc<T> {
+        let slot = {
+            let mut asked = self.asked.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let empty = || Arc::new(OnceLock::<Arc<T>>::new()) as Arc<dyn Any + Send + Sync>;
+            asked.entry((TypeId::of::<T>(), exclude.to_vec())).or_insert_with(empty).clone()
+        };
+        match slot.downcast::<OnceLock<Arc<T>>>() {
+            Ok(slot) => slot.get_or_init(|| Arc::new(work())).clone(),
+            Err(_) => Arc::new(work()),
+        }
+    }
+    /// Permission bits of a file, where the system has them.
+    pub fn mode(&self, path: &str) -> Option<u32> {
+        #[cfg(unix)]
+        return {
+            use std::os::unix::fs::PermissionsExt as _;
+            self.root.join(path).metadata().ok().map(|m| m.permissions().mode() & 0o777)
+        };
+        #[cfg(not(unix))]
+        None
+    }
     /// Reads a file of the repository, at most `limit` bytes; errors name the path. Never leaves the root through a link.
     pub fn read(&self, path: &str, limit: u64) -> std::io::Result<Vec<u8>> {
         use std::io::Read as _;
@@ -168,19 +210,38 @@ impl GateContext {
         })
     }
 
-    /// What a gate's reader made of the files, or the outcome to return when there is nothing of it.
-    pub fn swept<R: Reader>(&self, gate: &str) -> Result<Vec<(usize, R::Found)>, Box<Outcome>> {
-        match self.swept.take::<R>(gate) {
-            Some(Ok(found)) => Ok(found),
-            Some(Err(said)) => Err(Box::new(
-                Outcome::error("panicked", format!("the gate stopped on a fault of its own: {said}"))
-                    .hint("this is a bug in hypercare; the other gates are not touched by it"),
-            )),
-            None => Err(Box::new(
-                Outcome::error("timeout", "the repository's files were not read in time")
-                    .hint("name a smaller folder with --repo"),
-            )),
+    /// What `judge` says of the repository, asked off the async threads; without a repository, that.
+    pub async fn in_repo(&self, judge: impl FnOnce(&Repo, &super::Config) -> Outcome + Send + 'static) -> Outcome {
+        match self.need_repo() {
+            Ok(repo) => {
+                let (repo, config) = (repo.clone(), self.config.clone());
+                off_thread(move || judge(&repo, &config)).await
+            }
+            Err(outcome) => *outcome,
         }
+    }
+
+    /// The same with a gate's reader and what it made of the files.
+    pub async fn in_sweep<R: Reader>(
+        &self,
+        gate: &str,
+        judge: impl FnOnce(&Repo, &super::Config, &R, Found<R>) -> Outcome + Send + 'static,
+    ) -> Outcome {
+        if let Err(outcome) = self.need_repo() {
+            return *outcome;
+        }
+        let swept = match self.swept.take::<R>(gate) {
+            Some(Ok(swept)) => swept,
+            Some(Err(said)) => {
+                return Outcome::error("panicked", format!("the gate stopped on a fault of its own: {said}"))
+                    .hint("this is a bug in hypercare; the other gates are not touched by it");
+            }
+            None => {
+                return Outcome::error("timeout", "the repository's files were not read in time")
+                    .hint("name a smaller folder with --repo");
+            }
+        };
+        self.in_repo(move |repo, config| judge(repo, config, &swept.0, swept.1)).await
     }
 
     /// The git repository, or the outcome to return without one.

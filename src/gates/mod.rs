@@ -22,6 +22,7 @@ mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod waiver;
+pub mod words;
 
 pub mod code;
 pub mod delivery;
@@ -43,7 +44,7 @@ use crate::net::safety::{Safety, Target};
 
 pub use context::GateContext;
 pub use run::{Checked, GateInputs, Options, RunError, SCHEMA, changed, run_gates};
-pub use sweep::{Part, Reader};
+pub use sweep::{Found, Part, Reader};
 
 /// The seven sections, in the checklist's own order. A section is a folder here and the prefix of its gates' ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

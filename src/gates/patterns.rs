@@ -4,7 +4,9 @@ use std::path::Path;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-/// `None` when there are none. What is no pattern is left out: [`check`] has told of it.
+use crate::domain::problem::Problem;
+
+/// `None` when there are none. What is no pattern is left out: [`problems`] has told of it.
 pub fn matcher(root: &Path, patterns: &[String]) -> Option<Gitignore> {
     let mut builder = GitignoreBuilder::new(root);
     for pattern in patterns {
@@ -18,7 +20,12 @@ pub fn covers(matcher: Option<&Gitignore>, path: &str) -> bool {
     matcher.is_some_and(|m| m.matched_path_or_any_parents(path, false).is_ignore())
 }
 
-/// Why it is no pattern.
-pub fn check(pattern: &str) -> Result<(), ignore::Error> {
-    GitignoreBuilder::new("").add_line(None, pattern).map(|_| ())
+/// What is wrong with the patterns of a configuration's key.
+pub fn problems(key: &str, patterns: &[String]) -> Vec<Problem> {
+    let wrong = |pattern: &String| {
+        let why = GitignoreBuilder::new("").add_line(None, pattern).err()?;
+        let problem = Problem::at([key], format!("`{pattern}` is not a pattern: {why}"));
+        Some(problem.hint("write as in .gitignore: tests/keys/**"))
+    };
+    patterns.iter().filter_map(wrong).collect()
 }

@@ -114,7 +114,8 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
         set => (set, format!("profile = \"{}\" is set", set.word())),
     };
 
-    let cache = match inputs.cache_dir.filter(|_| !options.release && !options.allow_exec) {
+    let kept = !options.release && !options.allow_exec && gates.iter().any(|gate| gate.keeps());
+    let cache = match inputs.cache_dir.filter(|_| kept) {
         Some(base) => {
             let settings = serde_json::json!({ "config": config, "profile": profile.word() });
             let repo = seen.repo.clone();

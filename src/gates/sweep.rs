@@ -23,8 +23,7 @@ pub trait Reader: Send + Sync + 'static {
 }
 
 /// What a reader made of the files that it wanted: (place in the repository's list, what was found), in that order.
-/// An error is a panic's message.
-pub type Found<T> = Result<Vec<(usize, T)>, String>;
+pub type Found<R> = Vec<(usize, <R as Reader>::Found)>;
 
 /// A gate's part in a sweep.
 pub struct Part(Box<dyn Shelf>);
@@ -39,13 +38,14 @@ impl Part {
 trait Shelf: Send + Sync {
     fn wants(&self, file: &RepoFile) -> Option<u64>;
     fn read(&self, nth: usize, file: &RepoFile, text: Option<&[u8]>);
-    /// A [`Found`] in a box.
+    /// The reader and its [`Found`], or a panic's message.
     fn close(self: Box<Self>) -> Box<dyn Any + Send>;
 }
 
 struct Shelved<R: Reader> {
     reader: R,
-    found: Mutex<Found<R::Found>>,
+    /// An error is a panic's message.
+    found: Mutex<Result<Found<R>, String>>,
 }
 
 impl<R: Reader> Shelf for Shelved<R> {
@@ -65,11 +65,12 @@ impl<R: Reader> Shelf for Shelved<R> {
     }
 
     fn close(self: Box<Self>) -> Box<dyn Any + Send> {
-        let mut found = self.found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(all) = &mut found {
+        let Shelved { reader, found } = *self;
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Box::new(found.map(|mut all| {
             all.sort_by_key(|(nth, _)| *nth);
-        }
-        Box::new(found)
+            (reader, all)
+        }))
     }
 }
 
@@ -92,8 +93,8 @@ impl Swept {
         locked(&self.0).insert(gate, found);
     }
 
-    /// `None`: the sweep did not come to its end, or the gate had no part in it.
-    pub fn take<R: Reader>(&self, gate: &str) -> Option<Found<R::Found>> {
+    /// `None`: the sweep did not come to its end, or the gate had no part in it. An error is a panic's message.
+    pub fn take<R: Reader>(&self, gate: &str) -> Option<Result<(R, Found<R>), String>> {
         let found = locked(&self.0).remove(gate)?;
         found.downcast().ok().map(|found| *found)
     }
@@ -146,7 +147,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A sweep for one reader.
 #[cfg(test)]
-pub(crate) fn alone<R: Reader>(repo: &Repo, reader: R) -> Vec<(usize, R::Found)> {
+pub(crate) fn alone<R: Reader>(repo: &Repo, reader: R) -> (R, Found<R>) {
     let swept = Swept::default();
     sweep(repo, vec![("alone", Part::new(reader))], &AtomicBool::new(false), |_| {}, &swept);
     swept.take::<R>("alone").unwrap().unwrap()
@@ -158,6 +159,7 @@ mod tests {
     use crate::gates::testing;
 
     /// Counts bytes of files with an ending.
+    #[derive(Debug, PartialEq)]
     struct Bytes(&'static str, u64);
 
     impl Reader for Bytes {
@@ -179,9 +181,10 @@ mod tests {
         let swept = Swept::default();
         let parts = vec![("js", Part::new(Bytes(".js", 6))), ("all", Part::new(Bytes("", 100)))];
         sweep(&repo, parts, &AtomicBool::new(false), |_| {}, &swept);
-        assert_eq!(swept.take::<Bytes>("js"), Some(Ok(vec![(0, Some(5)), (2, None)])), "a limit is each reader's own");
+        let js = (Bytes(".js", 6), vec![(0, Some(5)), (2, None)]);
+        assert_eq!(swept.take::<Bytes>("js"), Some(Ok(js)), "a limit is each reader's own");
         let all = vec![(0, Some(5)), (1, Some(1)), (2, Some(9)), (3, Some(0))];
-        assert_eq!(swept.take::<Bytes>("all"), Some(Ok(all)));
+        assert_eq!(swept.take::<Bytes>("all"), Some(Ok((Bytes("", 100), all))));
         assert_eq!(swept.take::<Bytes>("all"), None, "taken");
     }
 
@@ -193,7 +196,7 @@ mod tests {
         sweep(&repo, parts, &AtomicBool::new(false), |_| {}, &swept);
         let error = swept.take::<Bytes>("py").unwrap().unwrap_err();
         assert_eq!(error, "b/bad.py: on purpose");
-        assert_eq!(swept.take::<Bytes>("js").unwrap().unwrap().len(), 2);
+        assert_eq!(swept.take::<Bytes>("js").unwrap().unwrap().1.len(), 2);
     }
 
     #[test]

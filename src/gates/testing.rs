@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::context::{Repo, RepoFile};
 use super::facts::{Fact, Facts, git::Git};
-use super::{Config, GateContext};
+use super::{Config, Gate, GateContext, sweep};
 use crate::domain::clock::{ManualClock, Timestamp};
 use crate::domain::service::Profile;
+use crate::domain::verdict::{Finding, Outcome, Severity, Verdict};
 use crate::net::Client;
 use crate::net::safety::{Guard, Safety};
 
@@ -69,7 +71,28 @@ pub fn open(root: &Path) -> Repo {
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     let git = root.join(".git").exists().then(|| Git::discover(root)).flatten();
-    Repo { root: root.to_path_buf(), git, files: Arc::new(files) }
+    Repo::new(root.to_path_buf(), git, files)
+}
+
+/// What a gate says, after the read of the files that it asks for.
+pub async fn answer(gate: &dyn Gate, ctx: &GateContext) -> Outcome {
+    if let (Some(repo), Some(part)) = (&ctx.repo, gate.reader(ctx)) {
+        sweep::sweep(repo, vec![(gate.about().id, part)], &AtomicBool::new(false), |_| {}, &ctx.swept);
+    }
+    gate.check(ctx).await
+}
+
+/// Asserts the verdict, `rule file:line` of every finding that is no note, and that no pass is over nothing.
+#[track_caller]
+pub fn says(outcome: &Outcome, verdict: Verdict, expect: &[&str]) {
+    let shown = |f: &Finding| {
+        let allowed = if f.suppressed.is_some() { " (allowed)" } else { "" };
+        format!("{} {}:{}{allowed}", f.rule, f.file.as_deref().unwrap_or_default(), f.line.unwrap_or(0))
+    };
+    let got: Vec<String> = outcome.findings.iter().filter(|f| f.severity > Severity::Info).map(shown).collect();
+    let got: Vec<&str> = got.iter().map(String::as_str).collect();
+    assert_eq!((outcome.verdict, got), (verdict, expect.to_vec()), "{outcome:#?}");
+    assert!(verdict != Verdict::Pass || outcome.covered.is_some_and(|n| n > 0), "a pass over nothing");
 }
 
 /// Facts without places.

@@ -365,7 +365,7 @@ mod tests {
     #[test]
     fn reads_a_folder_and_reports_what_it_ignores() {
         let dir = tempfile::tempdir().unwrap();
-        let repo = Repo { root: dir.path().into(), git: None, files: Default::default() };
+        let repo = Repo::new(dir.path().into(), None, vec![]);
         assert_eq!(read(&repo, now()), Waivers::default());
         write(dir.path(), &file(), now(), Class::A).unwrap();
         std::fs::write(dir.path().join(FOLDER).join("broken.json"), "{").unwrap();

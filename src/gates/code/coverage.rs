@@ -15,7 +15,6 @@ use super::coverage_facts::{FileLines, Report, Seen, State, Unit, look};
 use crate::domain::problem::Problem;
 use crate::domain::units::{Span, group_thousands};
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
-use crate::gates::context::off_thread;
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
@@ -53,11 +52,7 @@ impl Config {
             }
         }
         for (key, named) in [("reports", &self.reports), ("exclude", &self.exclude)] {
-            for pattern in named {
-                if let Err(e) = patterns::check(pattern) {
-                    problems.push(Problem::at([key], format!("`{pattern}` is not a pattern: {e}")));
-                }
-            }
+            problems.extend(patterns::problems(key, named));
         }
         if self.max_age.get().is_zero() {
             problems.push(Problem::at(["max_age"], "no report is that young").hint("write for example 7d"));
@@ -110,14 +105,10 @@ impl Gate for Coverage {
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let repo = match ctx.need_repo() {
-                Ok(repo) => repo.clone(),
-                Err(outcome) => return *outcome,
-            };
-            let (config, now) = (ctx.config.clone(), ctx.clock.now());
-            off_thread(move || {
+            let now = ctx.clock.now();
+            ctx.in_repo(move |repo, config| {
                 let config = &config.code.coverage;
-                judge(&look(&repo, config, now), config)
+                judge(&look(repo, config, now), config)
             })
             .await
         })

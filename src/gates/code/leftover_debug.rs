@@ -20,11 +20,11 @@ use super::syntax::{self, Source};
 use crate::domain::problem::Problem;
 use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
-use crate::gates::context::{Repo, RepoFile, SOURCE_FILE_BYTES_MAX, off_thread};
+use crate::gates::context::{Repo, RepoFile, SOURCE_FILE_BYTES_MAX};
 use crate::gates::facts::Facts;
 use crate::gates::proof::{Fixture, Proof};
 use crate::gates::suppression::{self, Inline};
-use crate::gates::{About, Gate, GateContext, Lock, Part, Reader, Section, Stage};
+use crate::gates::{About, Found, Gate, GateContext, Lock, Part, Reader, Section, Stage};
 
 /// `[gates.code.leftover_debug]`
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
@@ -91,16 +91,11 @@ impl Gate for LeftoverDebug {
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let repo = match ctx.need_repo() {
-                Ok(repo) => repo.clone(),
-                Err(outcome) => return *outcome,
-            };
-            let found = match ctx.swept::<Looking>(ABOUT.id) {
-                Ok(found) => found,
-                Err(outcome) => return *outcome,
-            };
-            let (facts, config) = (ctx.facts.clone(), ctx.config.clone());
-            off_thread(move || judge(&gather(&repo, found, &facts, &config.code.leftover_debug))).await
+            let facts = ctx.facts.clone();
+            ctx.in_sweep(ABOUT.id, move |repo, config, _: &Looking, found| {
+                judge(&gather(repo, found, &facts, &config.code.leftover_debug))
+            })
+            .await
         })
     }
 
@@ -143,7 +138,7 @@ struct Seen {
 }
 
 /// Adds up what was found in each file.
-fn gather(repo: &Repo, mut found: Vec<(usize, Read)>, facts: &Facts, config: &Config) -> Seen {
+fn gather(repo: &Repo, mut found: Found<Looking>, facts: &Facts, config: &Config) -> Seen {
     let logger = facts.of("logger").next().map(|f| f.value.clone());
     let mut seen = Seen::default();
     for source in repo.files.iter().filter_map(|file| Some((Source::of(&file.path)?, file))) {
@@ -444,7 +439,7 @@ mod tests {
     fn run_with(files: &[(&str, &str)], facts: &[(&'static str, &str)], config: &Config) -> Outcome {
         let (_dir, repo) = testing::repo(files);
         let facts = testing::facts(facts);
-        let found = sweep::alone(&repo, Looking::new(&repo, &facts, config));
+        let (_, found) = sweep::alone(&repo, Looking::new(&repo, &facts, config));
         judge(&gather(&repo, found, &facts, config))
     }
 

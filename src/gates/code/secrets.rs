@@ -34,12 +34,12 @@ use crate::domain::evidence::sha256_hex;
 use crate::domain::problem::Problem;
 use crate::domain::units::count;
 use crate::domain::verdict::{Class, Confidence, Finding, Outcome, Severity, Tier};
-use crate::gates::context::{Repo, RepoFile, off_thread};
+use crate::gates::context::{Repo, RepoFile};
 use crate::gates::facts::git::GitError;
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
 use crate::gates::suppression::{self, Inline};
-use crate::gates::{About, Gate, GateContext, Lock, Part, Reader, Section, Stage};
+use crate::gates::{About, Found, Gate, GateContext, Lock, Part, Reader, Section, Stage};
 
 /// `[gates.code.secrets]`
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
@@ -60,12 +60,7 @@ impl Default for Config {
 impl Config {
     /// Problems by path below `gates.code.secrets`.
     pub fn validate(&self) -> Vec<Problem> {
-        let bad = |pattern: &&String| patterns::check(pattern).is_err();
-        let problem = |pattern: &String| {
-            Problem::at(["exclude"], format!("`{pattern}` is not a pattern"))
-                .hint("write as in .gitignore: tests/keys/**")
-        };
-        self.exclude.iter().filter(bad).map(problem).collect()
+        patterns::problems("exclude", &self.exclude)
     }
 }
 
@@ -109,16 +104,10 @@ impl Gate for Secrets {
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let repo = match ctx.need_repo() {
-                Ok(repo) => repo.clone(),
-                Err(outcome) => return *outcome,
-            };
-            let found = match ctx.swept::<Looking>(ABOUT.id) {
-                Ok(found) => found,
-                Err(outcome) => return *outcome,
-            };
-            let config = ctx.config.clone();
-            off_thread(move || judge(&gather(&repo, found, &config.code.secrets))).await
+            ctx.in_sweep(ABOUT.id, |repo, config, looking: &Looking, found| {
+                judge(&gather(repo, looking, found, &config.code.secrets))
+            })
+            .await
         })
     }
 
@@ -216,8 +205,7 @@ impl Reader for Looking {
 }
 
 /// Adds up what was found in each file, and looks at the history.
-fn gather(repo: &Repo, found: Vec<(usize, Looked)>, config: &Config) -> Seen {
-    let looking = Looking::new(repo, config);
+fn gather(repo: &Repo, looking: &Looking, found: Found<Looking>, config: &Config) -> Seen {
     let mut seen = Seen { known: found.len() as u64, ..Seen::default() };
     let mut present = HashSet::new();
     for (nth, Looked { told, whole }) in found {

@@ -9,8 +9,9 @@ use serde::Serialize;
 use super::calls::{self, Call, literals};
 use super::role::Role;
 use super::syntax::{self, Language, Source};
-use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX, on_every_core};
-use words::{PAGES, SPEAKS, TRACE, TRACES};
+use crate::gates::context::{RepoFile, SOURCE_FILE_BYTES_MAX};
+use crate::gates::{Found, Reader};
+use words::{ANY, PAGES, SPEAKS, TRACE, TRACES};
 
 /// One sign, with its place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -65,31 +66,38 @@ pub struct Trace {
     pub word: &'static str,
 }
 
-/// Blocking. Looks into every source file and template that ships.
-pub fn look(repo: &Repo) -> Code {
-    let mut code = Code::default();
-    let mut files = Vec::new();
-    for file in repo.files.iter().filter(|f| f.bytes <= SOURCE_FILE_BYTES_MAX && Role::of_path(&f.path).ships()) {
-        let source = Source::of(&file.path);
-        if source.is_some() || PAGES.iter().any(|p| file.path.ends_with(p)) {
-            files.push((file.path.as_str(), source));
-        }
+/// Looks into every source file and template that ships.
+pub struct Looking;
+
+impl Reader for Looking {
+    /// The signs, or a trace where there are none.
+    type Found = (Vec<Sign>, Option<Trace>);
+
+    fn wants(&self, file: &RepoFile) -> Option<u64> {
+        let may_speak = Source::of(&file.path).is_some() || PAGES.iter().any(|p| file.path.ends_with(p));
+        let wanted = may_speak && file.bytes <= SOURCE_FILE_BYTES_MAX && Role::of_path(&file.path).ships();
+        wanted.then_some(SOURCE_FILE_BYTES_MAX)
     }
-    code.inspected = files.len();
-    let looked = on_every_core(&files, |(path, source)| {
-        let Ok(bytes) = repo.read(path, SOURCE_FILE_BYTES_MAX) else { return (Vec::new(), None) };
-        let text = String::from_utf8_lossy(&bytes);
-        let speaks = SPEAKS.as_ref().is_none_or(|w| w.is_match(text.as_ref()));
-        let found = source.filter(|_| speaks).map(|source| signs(path, source, &text)).unwrap_or_default();
-        let trace = TRACE.as_ref().and_then(|t| t.find(text.as_ref()));
-        let trace = trace.filter(|_| found.is_empty()).map(|m| {
+
+    fn read(&self, file: &RepoFile, text: Option<&[u8]>) -> Self::Found {
+        let Some(text) = text.filter(|text| ANY.any_in(text)) else { return (Vec::new(), None) };
+        let text = String::from_utf8_lossy(text);
+        let source = Source::of(&file.path).filter(|_| SPEAKS.any_in(text.as_bytes()));
+        let found = source.map(|source| signs(&file.path, source, &text)).unwrap_or_default();
+        let trace = TRACE.as_ref().and_then(|t| t.find(text.as_ref())).filter(|_| found.is_empty());
+        let trace = trace.map(|m| {
             let line = text[..m.start()].matches('\n').count() as u32 + 1;
-            Trace { file: path.to_string(), line, word: TRACES[m.pattern().as_usize()] }
+            Trace { file: file.path.clone(), line, word: TRACES[m.pattern().as_usize()] }
         });
         (found, trace)
-    });
-    for (found, trace) in looked {
-        code.signs.extend(found);
+    }
+}
+
+/// Adds up what was found in each file.
+pub fn gather(found: Found<Looking>) -> Code {
+    let mut code = Code { inspected: found.len(), ..Code::default() };
+    for (_, (signs, trace)) in found {
+        code.signs.extend(signs);
         code.traces.extend(trace);
     }
     code.signs.sort();

@@ -23,15 +23,15 @@ use tokio::io::AsyncReadExt as _;
 
 use self::checks::{Hit, image_files, required, same_secrets, undeclared, values, writing};
 use self::dotenv::{Dialect, Entry};
-use self::look::{Seen, Source, Stage as Whose, look};
+use self::look::{Looking, Seen, Source, Stage as Whose, look};
 use self::usages::{Need, Usage};
 use crate::domain::problem::Problem;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
-use crate::gates::context::{Repo, off_thread};
+use crate::gates::context::Repo;
 use crate::gates::infrastructure::secret_values;
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
-use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
+use crate::gates::{About, Gate, GateContext, Lock, Part, Section, Stage};
 
 /// `[gates.delivery.env_config]`
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -53,13 +53,8 @@ pub struct Config {
 impl Config {
     /// Problems by path below `gates.delivery.env_config`.
     pub fn validate(&self) -> Vec<Problem> {
-        let lists = [("production", &self.production), ("exclude", &self.exclude)];
-        let bad = lists
-            .into_iter()
-            .flat_map(|(key, list)| list.iter().map(move |p| (key, p)))
-            .filter(|(_, p)| patterns::check(p).is_err());
-        let mut problems: Vec<Problem> =
-            bad.map(|(key, pattern)| Problem::at([key], format!("`{pattern}` is not a pattern"))).collect();
+        let mut problems = patterns::problems("production", &self.production);
+        problems.extend(patterns::problems("exclude", &self.exclude));
         if self.reveal_cmd.as_ref().is_some_and(|c| c.trim().is_empty()) {
             problems.push(Problem::at(["reveal_cmd"], "is empty").hint("leave the key out"));
         }
@@ -116,21 +111,24 @@ impl Gate for EnvConfig {
         true
     }
 
+    fn reader(&self, ctx: &GateContext) -> Option<Part> {
+        ctx.repo.as_ref().map(|repo| Part::new(Looking::new(repo, &ctx.config.delivery.env_config)))
+    }
+
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let repo = match ctx.need_repo() {
-                Ok(repo) => repo.clone(),
+                Ok(repo) => repo,
                 Err(outcome) => return *outcome,
             };
-            let config = ctx.config.clone();
-            let revealed = match &config.delivery.env_config.reveal_cmd {
-                Some(command) if ctx.allow_exec => reveal(&repo, command).await,
+            let revealed = match &ctx.config.delivery.env_config.reveal_cmd {
+                Some(command) if ctx.allow_exec => reveal(repo, command).await,
                 Some(_) => Err(("exec-not-trusted", "env.reveal_cmd does not run without --allow-exec".to_string())),
                 None => Ok(None),
             };
-            off_thread(move || {
+            ctx.in_sweep(ABOUT.id, |repo, config, looking: &Looking, found| {
                 let config = &config.delivery.env_config;
-                judge(&look(&repo, config, &RULES), config, revealed)
+                judge(&look(repo, looking, found, config, &RULES), config, revealed)
             })
             .await
         })

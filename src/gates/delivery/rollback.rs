@@ -16,7 +16,7 @@ use crate::domain::evidence::sha256_hex;
 use crate::domain::problem::Problem;
 use crate::domain::units::{Span, count};
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
-use crate::gates::context::{Repo, off_thread};
+use crate::gates::context::Repo;
 use crate::gates::facts::git::Git;
 use crate::gates::facts::versions;
 use crate::gates::proof::{Fixture, Proof};
@@ -95,13 +95,9 @@ impl Gate for Rollback {
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let repo = match ctx.need_repo() {
-                Ok(repo) => repo.clone(),
-                Err(outcome) => return *outcome,
-            };
-            let (config, tag) = (ctx.config.clone(), ctx.rid.version.clone());
-            off_thread(move || {
-                judge(&look(&repo, &config.delivery.rollback), &config.delivery.rollback, tag.as_deref())
+            let tag = ctx.rid.version.clone();
+            ctx.in_repo(move |repo, config| {
+                judge(&look(repo, &config.delivery.rollback), &config.delivery.rollback, tag.as_deref())
             })
             .await
         })

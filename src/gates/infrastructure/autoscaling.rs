@@ -19,7 +19,7 @@ use crate::domain::service::Profile;
 use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::code::sessions::{self, LocalSessions};
-use crate::gates::context::{Repo, off_thread};
+use crate::gates::context::Repo;
 use crate::gates::manifests::{self, Manifests, Place, Unread};
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
@@ -47,9 +47,7 @@ impl Default for Config {
 impl Config {
     /// Problems by path below `gates.infrastructure.autoscaling`.
     pub fn validate(&self) -> Vec<Problem> {
-        let bad = |pattern: &&String| patterns::check(pattern).is_err();
-        let problem = |pattern: &String| Problem::at(["exclude"], format!("`{pattern}` is not a pattern"));
-        let mut out: Vec<Problem> = self.exclude.iter().filter(bad).map(problem).collect();
+        let mut out = patterns::problems("exclude", &self.exclude);
         let [low, high] = self.target_percent;
         if low == 0 || low > high {
             out.push(Problem::at(
@@ -116,14 +114,9 @@ impl Gate for Autoscaling {
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move {
-            let repo = match ctx.need_repo() {
-                Ok(repo) => repo.clone(),
-                Err(outcome) => return *outcome,
-            };
-            let config = ctx.config.clone();
-            off_thread(move || judge(&look(&repo, &config.infrastructure.autoscaling))).await
-        })
+        Box::pin(
+            async move { ctx.in_repo(|repo, config| judge(&look(repo, &config.infrastructure.autoscaling))).await },
+        )
     }
 }
 
@@ -188,8 +181,10 @@ fn look(repo: &Repo, config: &Config) -> Seen {
     rules::workloads(&all.cluster, config, &mut seen);
     rules::autoscalers(&all.cluster, config, &mut seen);
     rules::groups(&all.scaling_groups, &mut seen);
-    seen.sessions = sessions::look(repo);
-    sessions_kept(&all, &mut seen);
+    if let Some((what, n)) = runs_several(&all) {
+        seen.sessions = sessions::look(repo);
+        sessions_kept(&all, &what, n, &mut seen);
+    }
     seen.elsewhere = elsewhere(&all);
     for list in [&mut seen.fails, &mut seen.warns, &mut seen.notes] {
         let mut told = BTreeSet::new();
@@ -208,9 +203,8 @@ fn is_cluster_file(repo: &Repo, unread: &Unread) -> bool {
     manifests::kubernetes::looks_like(&text) || manifests::scaling_group::looks_like_cloudformation(&text)
 }
 
-/// Sessions in one process are lost to its twins.
-fn sessions_kept(all: &Manifests, seen: &mut Seen) {
-    let Some(first) = seen.sessions.first().cloned() else { return };
+/// Something that runs in more than one process, and in how many.
+fn runs_several(all: &Manifests) -> Option<(String, i64)> {
     let cluster = &all.cluster;
     let many = cluster.workloads.iter().enumerate().find_map(|(i, w)| {
         let most = cluster.autoscaler_of(i).map_or(w.replicas.map_or(1, |(n, _)| n), |a| a.max.map_or(2, |(n, _)| n));
@@ -222,7 +216,12 @@ fn sessions_kept(all: &Manifests, seen: &mut Seen) {
         .filter(|s| !s.is_supporting())
         .find_map(|s| Some((format!("compose service {}", s.name), s.replicas.filter(|(n, _)| *n > 1)?.0)));
     let pm2 = all.pm2.iter().find(|a| a.is_cluster()).map(|a| (format!("PM2 app {}", a.name), 2));
-    let Some((what, n)) = many.or(compose).or(pm2) else { return };
+    many.or(compose).or(pm2)
+}
+
+/// Sessions in one process are lost to its twins.
+fn sessions_kept(all: &Manifests, what: &str, n: i64, seen: &mut Seen) {
+    let Some(first) = seen.sessions.first().cloned() else { return };
     let place = Place { file: first.file.clone(), line: first.line };
     let problem = format!("keeps sessions in one process ({}) while {what} runs {n} or more", first.by);
     // With several workloads it is not known whose code this is.

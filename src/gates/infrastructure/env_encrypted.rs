@@ -5,24 +5,22 @@
 //! git. Names of keys appear in findings, values never. To fix a failure: encrypt the file, and rotate what was in
 //! clear, because history keeps it. ASVS 5.0.0 13.3.1.
 
+mod look;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::secret_files::{self, FileReport, Kind, kind_of};
-use super::secret_values::{self, Value};
+use super::secret_values::Value;
 use crate::domain::problem::Problem;
 use crate::domain::verdict::{Class, Confidence, Finding, Outcome, Severity, Tier};
-use crate::gates::code::role::Role;
-use crate::gates::code::syntax::Source;
-use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX, off_thread};
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
-use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
+use crate::gates::{About, Gate, GateContext, Lock, Part, Section, Stage};
+pub(in crate::gates) use look::dotenv_on_disk;
+use look::{Looking, Seen, SettingsFile, gather};
 
 /// `[gates.infrastructure.env_encrypted]`
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
@@ -36,9 +34,7 @@ pub struct Config {
 impl Config {
     /// Problems by path below `gates.infrastructure.env_encrypted`.
     pub fn validate(&self) -> Vec<Problem> {
-        let bad = |pattern: &&String| patterns::check(pattern).is_err();
-        let problem = |pattern: &String| Problem::at(["exclude"], format!("`{pattern}` is not a pattern"));
-        self.exclude.iter().filter(bad).map(problem).collect()
+        patterns::problems("exclude", &self.exclude)
     }
 }
 
@@ -92,265 +88,14 @@ impl Gate for EnvEncrypted {
         true
     }
 
+    fn reader(&self, ctx: &GateContext) -> Option<Part> {
+        ctx.repo.as_ref().map(|repo| Part::new(Looking::new(repo, &ctx.config.infrastructure.env_encrypted)))
+    }
+
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let repo = match ctx.need_repo() {
-                Ok(repo) => repo.clone(),
-                Err(outcome) => return *outcome,
-            };
-            let config = ctx.config.clone();
-            off_thread(move || judge(&look(&repo, &config.infrastructure.env_encrypted))).await
+            ctx.in_sweep(ABOUT.id, |repo, _, looking: &Looking, found| judge(&gather(repo, looking, found))).await
         })
-    }
-}
-
-/// One settings file.
-#[derive(Debug)]
-struct SettingsFile {
-    path: String,
-    tracked: bool,
-    /// Permission bits, where the system has them.
-    mode: Option<u32>,
-    report: FileReport,
-}
-
-/// Everything the verdict rests on.
-#[derive(Debug, Default)]
-struct Seen {
-    files: Vec<SettingsFile>,
-    /// Keys that open the lock: path, line, what, tracked.
-    keys: Vec<(String, u32, &'static str, bool)>,
-    /// Places that name a secret store: store to `file:line`.
-    stores: BTreeMap<&'static str, String>,
-    /// Secrets that the code reads from its environment: name to `file:line`.
-    needs: BTreeMap<String, String>,
-    unreadable: Vec<(String, String)>,
-}
-
-/// Settings are small; a larger file is data.
-const SETTINGS_BYTES_MAX: u64 = 1024 * 1024;
-/// `.env` files on disk are looked for this deep.
-const DEPTH_MAX: usize = 6;
-
-fn look(repo: &Repo, config: &Config) -> Seen {
-    let excluded = patterns::matcher(&repo.root, &config.exclude);
-    let skipped = |path: &str| {
-        matches!(Role::of_path(path), Role::Vendored | Role::Test) || patterns::covers(excluded.as_ref(), path)
-    };
-    let tracked = Tracked::of(repo);
-    let mut seen = Seen::default();
-    let mut paths: BTreeSet<String> =
-        repo.files.iter().filter(|f| f.bytes <= SETTINGS_BYTES_MAX).map(|f| f.path.clone()).collect();
-    paths.extend(ignored_dotenv(repo));
-    for path in paths.iter().filter(|p| !skipped(p)) {
-        let settings = kind_of(path).or_else(|| is_yaml(path).then_some(Kind::Yaml));
-        let may_hold_key = may_hold_key(path);
-        let may_name_store = may_name_store(path);
-        let code = Source::of(path).is_some();
-        if settings.is_none() && !may_hold_key && !may_name_store && !code {
-            continue;
-        }
-        let bytes = match repo.read(path, SOURCE_FILE_BYTES_MAX) {
-            Ok(bytes) => bytes,
-            Err(e) if kind_of(path).is_some() => {
-                seen.unreadable.push((path.clone(), e.kind().to_string()));
-                continue;
-            }
-            Err(_) => continue,
-        };
-        let key = may_hold_key.then(|| secret_files::key_material(path, &bytes)).flatten();
-        if let Some((line, what)) = key {
-            seen.keys.push((path.clone(), line, what, tracked.holds(path)));
-        }
-        let text = String::from_utf8_lossy(&bytes);
-        if may_name_store {
-            stores(&mut seen, path, &text);
-        }
-        if code {
-            needs(&mut seen, path, &text);
-        }
-        if let Some(kind) = settings.filter(|_| kind_of(path).is_some() || is_secret_manifest(&text)) {
-            let in_git = tracked.blob(repo, path);
-            match secret_files::read(kind, in_git.as_deref().unwrap_or(&bytes)) {
-                Ok(report) => seen.files.push(SettingsFile {
-                    path: path.clone(),
-                    tracked: tracked.holds(path),
-                    mode: mode(repo, path),
-                    report,
-                }),
-                Err(e) => seen.unreadable.push((path.clone(), e.to_string())),
-            }
-        }
-        if is_template_of_settings(path) {
-            for entry in secret_files::read(Kind::Dotenv, &bytes).map(|r| r.entries).unwrap_or_default() {
-                if secret_values::is_secret_name(&entry.name) {
-                    seen.needs.entry(entry.name).or_insert(format!("{path}:{}", entry.line));
-                }
-            }
-        }
-    }
-    seen
-}
-
-/// What git holds. Without git the folder itself is what is handed on: everything counts as tracked.
-struct Tracked {
-    files: Option<BTreeSet<String>>,
-    prefix: String,
-    git_crypt: bool,
-}
-
-impl Tracked {
-    fn of(repo: &Repo) -> Tracked {
-        let prefix = repo.git.as_ref().and_then(|git| {
-            let (root, top) = (repo.root.canonicalize().ok()?, git.root().canonicalize().ok()?);
-            let below = root.strip_prefix(top).ok()?.to_string_lossy().replace('\\', "/");
-            Some(if below.is_empty() { below } else { format!("{below}/") })
-        });
-        let prefix = prefix.unwrap_or_default();
-        let listed = repo.git.as_ref().and_then(|git| git.run(&["ls-files", "-z"]).ok());
-        let files =
-            listed.map(|l| l.split('\0').filter_map(|p| p.strip_prefix(prefix.as_str())).map(str::to_string).collect());
-        let git_crypt = repo
-            .files
-            .iter()
-            .filter(|f| f.path.ends_with(".gitattributes"))
-            .any(|f| repo.read_text(&f.path, SETTINGS_BYTES_MAX).is_ok_and(|t| t.contains("filter=git-crypt")));
-        Tracked { files, prefix, git_crypt }
-    }
-
-    fn holds(&self, path: &str) -> bool {
-        self.files.as_ref().is_none_or(|f| f.contains(path))
-    }
-
-    /// The staged content, where git-crypt may have encrypted it: an unlocked work tree shows clear text.
-    fn blob(&self, repo: &Repo, path: &str) -> Option<Vec<u8>> {
-        if !self.git_crypt || !self.holds(path) {
-            return None;
-        }
-        let text = repo.git.as_ref()?.run(&["cat-file", "blob", &format!(":{}{path}", self.prefix)]).ok()?;
-        text.starts_with("\0GITCRYPT\0").then(|| text.into_bytes())
-    }
-}
-
-/// `.env*` files that git ignores: nobody commits them, but they lie on a disk.
-pub(in crate::gates) fn ignored_dotenv(repo: &Repo) -> Vec<String> {
-    const SKIPPED: [&str; 7] = [".git", "node_modules", "vendor", "venv", ".venv", "target", "site-packages"];
-    ignore::WalkBuilder::new(&repo.root)
-        .standard_filters(false)
-        .follow_links(false)
-        .max_depth(Some(DEPTH_MAX))
-        .filter_entry(|e| !SKIPPED.iter().any(|s| e.file_name() == *s))
-        .build()
-        .flatten()
-        .filter(|e| e.file_type().is_some_and(|t| t.is_file()))
-        .filter(|e| e.metadata().is_ok_and(|m| m.len() <= SETTINGS_BYTES_MAX))
-        .filter_map(|e| Some(e.path().strip_prefix(&repo.root).ok()?.to_string_lossy().replace('\\', "/")))
-        .filter(|path| kind_of(path) == Some(Kind::Dotenv))
-        .collect()
-}
-
-#[cfg(unix)]
-fn mode(repo: &Repo, path: &str) -> Option<u32> {
-    use std::os::unix::fs::PermissionsExt as _;
-    repo.root.join(path).metadata().ok().map(|m| m.permissions().mode() & 0o777)
-}
-
-#[cfg(not(unix))]
-fn mode(_: &Repo, _: &str) -> Option<u32> {
-    None
-}
-
-fn is_yaml(path: &str) -> bool {
-    path.ends_with(".yml") || path.ends_with(".yaml")
-}
-
-fn is_secret_manifest(text: &str) -> bool {
-    text.lines().any(|l| {
-        l.trim_start_matches("- ").trim().strip_prefix("kind:").is_some_and(|kind| {
-            let kind = kind.trim().trim_matches(['"', '\'']);
-            kind.ends_with("Secret") || kind.ends_with("SecretStore") || kind == "SecretProviderClass"
-        })
-    })
-}
-
-fn is_template_of_settings(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name.starts_with(".env.") && kind_of(path).is_none() && name != ".env.keys" && name != ".env.vault"
-}
-
-fn may_hold_key(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let extension = name.rsplit_once('.').map_or("", |(_, e)| e);
-    matches!(
-        extension,
-        "keys" | "key" | "txt" | "env" | "agekey" | "yml" | "yaml" | "sh" | "json" | "toml" | "pass" | "password" | ""
-    ) || name.starts_with(".env")
-        || name.contains("vault")
-        || name == "Dockerfile"
-}
-
-fn may_name_store(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    is_yaml(path)
-        || name.ends_with(".tf")
-        || matches!(
-            name,
-            "package.json" | "requirements.txt" | "pyproject.toml" | "go.mod" | "Cargo.toml" | "Gemfile" | "pom.xml"
-        )
-}
-
-/// Words that show where secrets are kept.
-const STORES: [(&str, &str); 17] = [
-    ("${{ secrets.", "CI secrets"),
-    ("kind: ExternalSecret", "External Secrets"),
-    ("kind: SealedSecret", "Sealed Secrets"),
-    ("vault.hashicorp.com/agent-inject", "Vault agent"),
-    ("kind: SecretProviderClass", "secrets store CSI"),
-    ("secretKeyRef", "Kubernetes secret reference"),
-    ("vault_kv_secret", "Vault"),
-    ("vault_generic_secret", "Vault"),
-    ("node-vault", "Vault"),
-    ("hvac", "Vault"),
-    ("aws_secretsmanager", "AWS Secrets Manager"),
-    ("client-secrets-manager", "AWS Secrets Manager"),
-    ("google_secret_manager", "Google Secret Manager"),
-    ("google-cloud/secret-manager", "Google Secret Manager"),
-    ("google-cloud-secret-manager", "Google Secret Manager"),
-    ("azurerm_key_vault", "Azure Key Vault"),
-    ("keyvault-secrets", "Azure Key Vault"),
-];
-
-fn stores(seen: &mut Seen, path: &str, text: &str) {
-    for (word, store) in STORES {
-        // Every GitHub workflow has a token of its own; that says nothing about the product's secrets.
-        let found = text
-            .lines()
-            .position(|l| l.contains(word) && !l.contains("secrets.GITHUB_TOKEN") && !l.trim_start().starts_with('#'));
-        if let Some(row) = found {
-            seen.stores.entry(store).or_insert(format!("{path}:{}", row + 1));
-        }
-    }
-}
-
-/// How programs read their environment, in the languages we know.
-static READS_ENV: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(
-        r#"(?:process\.env\.|process\.env\[["']|import\.meta\.env\.|os\.environ\[["']|os\.environ\.get\(["']|os\.getenv\(["']|os\.Getenv\("|os\.LookupEnv\("|ENV\[["']|ENV\.fetch\(["']|env::var\("|System\.getenv\("|getenv\(["']|\benv\(["'])([A-Za-z_][A-Za-z0-9_]*)"#,
-    )
-    .ok()
-});
-
-/// One of them is in every such line: cheaper than the pattern.
-const READS_ENV_WORDS: [&str; 3] = ["env", "ENV", "Env"];
-
-fn needs(seen: &mut Seen, path: &str, text: &str) {
-    let Some(reads) = READS_ENV.as_ref().filter(|_| Role::of_path(path).ships()) else { return };
-    for (row, line) in text.lines().enumerate().filter(|(_, line)| READS_ENV_WORDS.iter().any(|w| line.contains(w))) {
-        for name in reads.captures_iter(line).filter_map(|c| c.get(1)).map(|m| m.as_str()) {
-            if secret_values::is_secret_name(name) || name == "DATABASE_URL" {
-                seen.needs.entry(name.to_string()).or_insert(format!("{path}:{}", row + 1));
-            }
-        }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
 use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
-use crate::gates::context::{Repo, off_thread};
+use crate::gates::context::Repo;
 use crate::gates::manifests::{self, Manifests, Place, Purpose, Unread, platform::Care};
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
@@ -41,9 +41,7 @@ pub struct Config {
 impl Config {
     /// Problems by path below `gates.infrastructure.restart_health`.
     pub fn validate(&self) -> Vec<Problem> {
-        let bad = |pattern: &&String| patterns::check(pattern).is_err();
-        let problem = |pattern: &String| Problem::at(["exclude"], format!("`{pattern}` is not a pattern"));
-        self.exclude.iter().filter(bad).map(problem).collect()
+        patterns::problems("exclude", &self.exclude)
     }
 }
 
@@ -94,13 +92,8 @@ impl Gate for RestartHealth {
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let repo = match ctx.need_repo() {
-                Ok(repo) => repo.clone(),
-                Err(outcome) => return *outcome,
-            };
-            let config = ctx.config.clone();
             let serves = ctx.facts.any("framework");
-            off_thread(move || judge(&look(&repo, &config.infrastructure.restart_health, serves))).await
+            ctx.in_repo(move |repo, config| judge(&look(repo, &config.infrastructure.restart_health, serves))).await
         })
     }
 }
@@ -158,9 +151,8 @@ impl Seen {
 }
 
 fn look(repo: &Repo, config: &Config, serves: bool) -> Seen {
-    let mut all = manifests::look(repo, &config.exclude);
-    let mut seen = Seen { unread: std::mem::take(&mut all.unread), ..Seen::default() };
-    seen.left_out = std::mem::take(&mut all.left_out);
+    let all = manifests::look(repo, &config.exclude);
+    let mut seen = Seen { unread: all.unread.clone(), left_out: all.left_out.clone(), ..Seen::default() };
     pods::judge(&all.cluster, &mut seen);
     containers::compose(&all, &mut seen);
     processes::judge(repo, &all, &mut seen);

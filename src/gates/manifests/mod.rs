@@ -17,6 +17,8 @@ mod purpose;
 mod render;
 pub mod scaling_group;
 
+use std::sync::Arc;
+
 use crate::gates::context::{Repo, on_every_core};
 use crate::gates::import::ImportError;
 use crate::gates::patterns;
@@ -103,8 +105,12 @@ struct Found {
 }
 
 /// Blocking. Reads every file whose name or content says that it describes how something runs, but for those that the
-/// patterns `exclude` name.
-pub fn look(repo: &Repo, exclude: &[String]) -> Manifests {
+/// patterns `exclude` name; once for all gates.
+pub fn look(repo: &Repo, exclude: &[String]) -> Arc<Manifests> {
+    repo.once(exclude, || read_all(repo, exclude))
+}
+
+fn read_all(repo: &Repo, exclude: &[String]) -> Manifests {
     let excluded = patterns::matcher(repo.root(), exclude);
     let mut charts = render::charts(repo);
     charts.retain(|c| !patterns::covers(excluded.as_ref(), &c.file));

@@ -19,12 +19,12 @@ use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::code::upload_settings;
 use crate::gates::code::uploads::{self, Code, Framework, Sign, Trace, What};
-use crate::gates::context::{Repo, off_thread};
+use crate::gates::context::Repo;
 use crate::gates::infrastructure::allowed;
 use crate::gates::manifests;
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
-use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
+use crate::gates::{About, Gate, GateContext, Lock, Part, Section, Stage};
 use place::Keeping;
 
 /// `[gates.performance.media_offload]`
@@ -38,9 +38,7 @@ pub struct Config {
 impl Config {
     /// Problems by path below `gates.performance.media_offload`.
     pub fn validate(&self) -> Vec<Problem> {
-        let bad = |pattern: &&String| patterns::check(pattern).is_err();
-        let problem = |pattern: &String| Problem::at(["exclude"], format!("`{pattern}` is not a pattern"));
-        self.exclude.iter().filter(bad).map(problem).collect()
+        patterns::problems("exclude", &self.exclude)
     }
 }
 
@@ -98,14 +96,16 @@ impl Gate for MediaOffload {
         true
     }
 
+    fn reader(&self, _: &GateContext) -> Option<Part> {
+        Some(Part::new(uploads::Looking))
+    }
+
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let repo = match ctx.need_repo() {
-                Ok(repo) => repo.clone(),
-                Err(outcome) => return *outcome,
-            };
-            let config = ctx.config.clone();
-            off_thread(move || judge(&look(&repo, &config.performance.media_offload))).await
+            ctx.in_sweep(ABOUT.id, |repo, config, _: &uploads::Looking, found| {
+                judge(&look(repo, uploads::gather(found), &config.performance.media_offload))
+            })
+            .await
         })
     }
 }
@@ -134,9 +134,8 @@ struct Seen {
 /// Signed addresses live no longer: WSTG-CONF-11.
 const SIGNED_SECONDS_MAX: u64 = 24 * 3600;
 
-fn look(repo: &Repo, config: &Config) -> Seen {
+fn look(repo: &Repo, mut code: Code, config: &Config) -> Seen {
     let excluded = patterns::matcher(repo.root(), &config.exclude);
-    let mut code = uploads::look(repo);
     code.signs.retain(|s| !patterns::covers(excluded.as_ref(), &s.file));
     let frameworks: BTreeSet<Framework> = code.signs.iter().filter_map(|s| framework(&s.what)).collect();
     code.traces.retain(|t| !patterns::covers(excluded.as_ref(), &t.file));

@@ -103,16 +103,9 @@ impl Gate for Changelog {
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let repo = match ctx.need_repo() {
-                Ok(repo) => repo.clone(),
-                Err(outcome) => return *outcome,
-            };
-            let (config, rid, release) = (ctx.config.release.changelog.clone(), ctx.rid.clone(), ctx.release_mode);
+            let (rid, release) = (ctx.rid.clone(), ctx.release_mode);
             let today = ctx.clock.now().utc().date_naive();
-            match tokio::task::spawn_blocking(move || look(&repo, &config, &rid, release, today)).await {
-                Ok(outcome) => outcome,
-                Err(e) => Outcome::error("panicked", e.to_string()),
-            }
+            ctx.in_repo(move |repo, config| look(repo, &config.release.changelog, &rid, release, today)).await
         })
     }
 }

@@ -13,7 +13,8 @@ use crate::gates::{sweep, testing};
 
 /// As the gate does it.
 fn look(repo: &Repo, config: &Config) -> Seen {
-    gather(repo, sweep::alone(repo, Looking::new(repo, config)), config)
+    let (looking, found) = sweep::alone(repo, Looking::new(repo, config));
+    gather(repo, &looking, found, config)
 }
 
 /// Random letters that are the same in every run.

@@ -1,6 +1,7 @@
 //! Tests of the signs of uploads.
 
 use super::*;
+use crate::gates::sweep;
 
 fn check(path: &str, text: &str, expect: &[What]) {
     let signs = signs(path, Source::of(path).unwrap(), text);
@@ -61,7 +62,7 @@ fn only_what_ships_is_looked_into() {
         ("src/C.cs", "class C {\n void F(IFormFile f) {} }"),
         ("views/d.html", "<input type=\"file\">"),
     ]);
-    let code = look(&repo);
+    let code = gather(sweep::alone(&repo, Looking).1);
     let traces: Vec<_> = code.traces.iter().map(|t| (t.file.as_str(), t.line)).collect();
     assert_eq!((code.signs.len(), code.inspected, traces), (2, 3, vec![("src/C.cs", 2), ("views/d.html", 1)]));
 }

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use aho_corasick::AhoCorasick;
 
+use crate::gates::words::Words;
+
 /// Words without which a file cannot speak of uploads in a way that is understood.
 const WORDS: [&str; 42] = [
     "multer",
@@ -50,7 +52,7 @@ const WORDS: [&str; 42] = [
     "@fastify/multipart",
 ];
 
-pub(super) static SPEAKS: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(WORDS).ok());
+pub(super) static SPEAKS: LazyLock<Words> = LazyLock::new(|| Words::new(&WORDS));
 
 /// What nearly every program that takes uploads says somewhere, whatever its language and library: without one of these
 /// words the absence of uploads is shown, with one of them and no sign it is not.
@@ -79,6 +81,9 @@ pub(super) const TRACES: [&str; 22] = [
     "UploadFile",
 ];
 pub(super) static TRACE: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(TRACES).ok());
+/// One of either: most files are done with here.
+pub(super) static ANY: LazyLock<Words> = LazyLock::new(|| Words::new(&[&WORDS[..], &TRACES].concat()));
+
 /// Pages and templates: a form with a file in it is an upload.
 pub(super) const PAGES: [&str; 11] =
     [".html", ".erb", ".ejs", ".hbs", ".haml", ".slim", ".twig", ".jinja", ".jinja2", ".heex", ".cshtml"];

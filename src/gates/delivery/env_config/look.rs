@@ -3,16 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ignore::gitignore::Gitignore;
+
 use super::Config;
 use super::dotenv::{self, Dialect, Entry};
 use super::usages::{self, Usage};
 use super::{image, manifests};
 use crate::gates::code::role::Role;
 use crate::gates::code::syntax::Source as Code;
-use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX, on_every_core};
+use crate::gates::context::{Repo, RepoFile, SOURCE_FILE_BYTES_MAX};
 use crate::gates::infrastructure::{env_encrypted, secret_files};
 use crate::gates::patterns;
 use crate::gates::suppression::{self, Inline};
+use crate::gates::{Found, Reader};
 
 /// Whose environment a file describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -67,20 +70,19 @@ pub struct Seen {
 /// Settings are small; a larger file is data.
 const SETTINGS_BYTES_MAX: u64 = 1024 * 1024;
 
-pub fn look(repo: &Repo, config: &Config, rules: &[&'static str]) -> Seen {
-    let excluded = patterns::matcher(&repo.root, &config.exclude);
+pub fn look(repo: &Repo, looking: &Looking, found: Found<Looking>, config: &Config, rules: &[&'static str]) -> Seen {
+    let excluded = looking.excluded.as_ref();
     let production = patterns::matcher(&repo.root, &config.production);
     let tracked: BTreeSet<&str> = repo.files.iter().map(|f| f.path.as_str()).collect();
     let mut paths: BTreeSet<String> =
         repo.files.iter().filter(|f| f.bytes <= SETTINGS_BYTES_MAX).map(|f| f.path.clone()).collect();
-    paths.extend(env_encrypted::ignored_dotenv(repo));
+    paths.extend(env_encrypted::dotenv_on_disk(repo).0.iter().cloned());
     let dialects = Dialects::of(repo);
     let mut seen = Seen::default();
     for path in &paths {
         let named = production.as_ref().map(|_| patterns::covers(production.as_ref(), path));
         let role = Role::of_path(path);
-        let foreign =
-            matches!(role, Role::Vendored | Role::Test | Role::Script) || patterns::covers(excluded.as_ref(), path);
+        let foreign = matches!(role, Role::Vendored | Role::Test | Role::Script) || patterns::covers(excluded, path);
         if foreign && named != Some(true) {
             continue;
         }
@@ -99,7 +101,7 @@ pub fn look(repo: &Repo, config: &Config, rules: &[&'static str]) -> Seen {
             Err(why) => seen.unreadable.push((path.clone(), why)),
         }
     }
-    seen.usages = code(repo, excluded.as_ref());
+    seen.usages = all_usages(found);
     seen.copied = dockerfiles(repo, &seen.sources);
     seen
 }
@@ -216,7 +218,7 @@ fn source(
         shares_loopback: false,
         tracked: false,
         dotenv,
-        mode: mode(repo, path),
+        mode: repo.mode(path),
         crlf: dotenv && text.contains("\r\n"),
         allowed: BTreeMap::new(),
         unreasoned: BTreeSet::new(),
@@ -263,17 +265,6 @@ fn suppressions(text: &str, source: &mut Source, rules: &[&'static str]) {
     }
 }
 
-#[cfg(unix)]
-fn mode(repo: &Repo, path: &str) -> Option<u32> {
-    use std::os::unix::fs::PermissionsExt as _;
-    repo.root.join(path).metadata().ok().map(|m| m.permissions().mode() & 0o777)
-}
-
-#[cfg(not(unix))]
-fn mode(_: &Repo, _: &str) -> Option<u32> {
-    None
-}
-
 /// Which library reads `.env` files, by the manifests near them.
 struct Dialects {
     /// (folder, dialect), the deepest first.
@@ -318,25 +309,38 @@ impl Dialects {
     }
 }
 
-fn code(repo: &Repo, excluded: Option<&ignore::gitignore::Gitignore>) -> BTreeMap<String, Vec<Usage>> {
-    let wanted: Vec<&str> = repo
-        .files
-        .iter()
-        .map(|f| f.path.as_str())
-        .filter(|p| Code::of(p).is_some() || usages::is_spring(p))
-        .filter(|p| (Role::of_path(p).ships() || usages::is_spring(p)) && !patterns::covers(excluded, p))
-        .collect();
-    let found = on_every_core(&wanted, |path| {
+/// Looks into every source that may read variables.
+pub struct Looking {
+    excluded: Option<Gitignore>,
+}
+
+impl Looking {
+    pub fn new(repo: &Repo, config: &Config) -> Looking {
+        Looking { excluded: patterns::matcher(&repo.root, &config.exclude) }
+    }
+}
+
+impl Reader for Looking {
+    type Found = BTreeMap<String, Vec<Usage>>;
+
+    fn wants(&self, file: &RepoFile) -> Option<u64> {
+        let (path, spring) = (file.path.as_str(), usages::is_spring(&file.path));
+        let wanted = spring || (Code::of(path).is_some() && Role::of_path(path).ships());
+        (wanted && !patterns::covers(self.excluded.as_ref(), path)).then_some(SOURCE_FILE_BYTES_MAX)
+    }
+
+    fn read(&self, file: &RepoFile, text: Option<&[u8]>) -> Self::Found {
         let mut found = BTreeMap::new();
-        let bytes = repo.read(path, SOURCE_FILE_BYTES_MAX).unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        if usages::speaks_of_them(path, &text) {
-            usages::collect(path, &text, &mut found);
+        if let Some(text) = text.filter(|text| usages::speaks_of_them(&file.path, text)) {
+            usages::collect(&file.path, &String::from_utf8_lossy(text), &mut found);
         }
         found
-    });
+    }
+}
+
+fn all_usages(found: Found<Looking>) -> BTreeMap<String, Vec<Usage>> {
     let mut out: BTreeMap<String, Vec<Usage>> = BTreeMap::new();
-    for (name, mut places) in found.into_iter().flatten() {
+    for (name, mut places) in found.into_iter().flat_map(|(_, found)| found) {
         out.entry(name).or_default().append(&mut places);
     }
     out

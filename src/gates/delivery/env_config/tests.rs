@@ -3,7 +3,7 @@
 use super::checks::WEAK_RULES;
 use super::*;
 use crate::domain::verdict::Verdict;
-use crate::gates::testing;
+use crate::gates::{sweep, testing};
 
 const CODE: &str = "const db = process.env.DATABASE_URL!\nconst secret = process.env.SESSION_SECRET\nconst port = process.env.PORT || 80\n";
 /// 43 characters of base64: 256 bits. Made up for the test.
@@ -16,9 +16,14 @@ fn production(more: &str) -> String {
     )
 }
 
+fn seen(repo: &Repo, config: &Config) -> Seen {
+    let (looking, found) = sweep::alone(repo, Looking::new(repo, config));
+    look(repo, &looking, found, config, &RULES)
+}
+
 fn run_with(files: &[(&str, &str)], config: &Config) -> Outcome {
     let (_dir, repo) = testing::repo(files);
-    let outcome = judge(&look(&repo, config, &RULES), config, Ok(None));
+    let outcome = judge(&seen(&repo, config), config, Ok(None));
     silent(&outcome, files);
     outcome
 }
@@ -147,7 +152,7 @@ fn e14_open_files_warn() {
     let mode = |mode| {
         std::fs::set_permissions(dir.path().join(".env.production"), std::fs::Permissions::from_mode(mode)).unwrap()
     };
-    let check = || judge(&look(&testing::open(dir.path()), &Config::default(), &RULES), &Config::default(), Ok(None));
+    let check = || judge(&seen(&testing::open(dir.path()), &Config::default()), &Config::default(), Ok(None));
     mode(0o644);
     let outcome = check();
     assert_eq!((outcome.verdict, outcome.findings[0].rule.as_str()), (Verdict::Warn, "E14"), "{outcome:#?}");
@@ -209,7 +214,7 @@ fn encrypted_values_are_checked_by_name_until_revealed() {
     );
     let (_dir, repo) = testing::repo(&[("src/app.ts", CODE), (".env.production", &sealed)]);
     let config = Config::default();
-    let judged = |revealed: Revealed| judge(&look(&repo, &config, &RULES), &config, revealed);
+    let judged = |revealed: Revealed| judge(&seen(&repo, &config), &config, revealed);
     assert_eq!(judged(Ok(None)).verdict, Verdict::Warn);
     let shown = |text: &str| Ok(Some(dotenv::parse(text, Dialect::Compose)));
     assert_eq!(judged(shown(&production(""))).verdict, Verdict::Pass);
@@ -233,7 +238,7 @@ async fn the_command_runs_only_when_trusted_and_stays_silent() {
             ctx.allow_exec = allow_exec;
             ctx.config = std::sync::Arc::new(config);
         });
-        let outcome = EnvConfig.check(&ctx).await;
+        let outcome = testing::answer(&EnvConfig, &ctx).await;
         assert_eq!(outcome.verdict, verdict, "{outcome:#?}");
         assert!(!format!("{outcome:?}").contains(KEY) && !format!("{outcome:?}").contains(PASSWORD));
     }

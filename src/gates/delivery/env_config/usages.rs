@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use crate::gates::suppression::is_comment;
+use crate::gates::words::Words;
 
 /// How much the code needs a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -97,14 +98,16 @@ static GO_TAG: LazyLock<Regex> = LazyLock::new(|| pattern(r#"\b(?:env|envconfig)
 const USAGES_MAX: usize = 20_000;
 
 /// Without one of these words a text reads no variable: most are done with here.
-pub fn speaks_of_them(path: &str, text: &str) -> bool {
+pub fn speaks_of_them(path: &str, text: &[u8]) -> bool {
+    static SPRING: LazyLock<Words> = LazyLock::new(|| Words::new(&["${"]));
+    static DOT_ENV: LazyLock<Words> = LazyLock::new(|| Words::new(&[".env"]));
+    static OTHERS: LazyLock<Words> = LazyLock::new(|| Words::new(&["env", "ENV", "Env", "config(", "BaseSettings"]));
     let extension = path.rsplit_once('.').map_or("", |(_, e)| e);
-    let words: &[&str] = match extension {
-        _ if is_spring(path) => &["${"],
-        e if JS.contains(&e) => &[".env"],
-        _ => &["env", "ENV", "Env", "config(", "BaseSettings"],
-    };
-    words.iter().any(|word| text.contains(word))
+    match extension {
+        _ if is_spring(path) => SPRING.any_in(text),
+        e if JS.contains(&e) => DOT_ENV.any_in(text),
+        _ => OTHERS.any_in(text),
+    }
 }
 
 /// Adds what one file reads.

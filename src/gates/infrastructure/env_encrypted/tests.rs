@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::domain::verdict::Verdict;
-use crate::gates::testing;
+use crate::gates::context::Repo;
+use crate::gates::{sweep, testing};
 
 const DOTENVX: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/env_encrypted/dotenvx.env"));
 const SOPS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/env_encrypted/sops.yaml"));
@@ -14,7 +15,8 @@ fn check(files: &[(&str, &str)], verdict: Verdict, expect: &[&str]) -> Outcome {
 }
 
 fn check_repo(repo: &Repo, verdict: Verdict, expect: &[&str]) -> Outcome {
-    let outcome = judge(&look(repo, &Config::default()));
+    let (looking, found) = sweep::alone(repo, Looking::new(repo, &Config::default()));
+    let outcome = judge(&gather(repo, &looking, found));
     let got: Vec<String> =
         outcome.findings.iter().map(|f| format!("{} {}", f.file.as_deref().unwrap_or_default(), f.rule)).collect();
     assert_eq!(

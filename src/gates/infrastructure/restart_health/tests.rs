@@ -12,23 +12,7 @@ fn check(files: &[(&str, &str)], verdict: Verdict, expect: &[&str]) -> Outcome {
 fn check_with(config: &Config, files: &[(&str, &str)], verdict: Verdict, expect: &[&str]) -> Outcome {
     let (_dir, repo) = testing::repo(files);
     let outcome = judge(&look(&repo, config, false));
-    let got: Vec<String> = outcome
-        .findings
-        .iter()
-        .filter(|f| f.severity > Severity::Info)
-        .map(|f| {
-            let allowed = if f.suppressed.is_some() { " (allowed)" } else { "" };
-            format!("{} {}:{}{allowed}", f.rule, f.file.as_deref().unwrap_or_default(), f.line.unwrap_or(0))
-        })
-        .collect();
-    assert_eq!(
-        (outcome.verdict, got.iter().map(String::as_str).collect::<Vec<_>>()),
-        (verdict, expect.to_vec()),
-        "{outcome:#?}"
-    );
-    if outcome.verdict == Verdict::Pass {
-        assert!(outcome.covered.is_some_and(|n| n > 0), "a pass over nothing");
-    }
+    testing::says(&outcome, verdict, expect);
     outcome
 }
 

@@ -5,7 +5,7 @@
 //! `world.rs` makes series that fit a rule, `simulate.rs` lets it run on them, `grade.rs` tries it at every level;
 //! `route.rs` follows Alertmanager's routes, `live.rs` asks a Prometheus server. The best rule of a family counts.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use url::Url;
 use crate::domain::problem::Problem;
 use crate::domain::units::{Span, count};
 use crate::domain::verdict::{Finding, Outcome, Severity, Tier};
-use crate::gates::context::{Repo, RepoFile};
+use crate::gates::context::Repo;
 use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, GateContext, patterns};
 use crate::net::safety::Intent;
@@ -67,14 +67,15 @@ impl Config {
         if !(60..=3600).contains(&self.max_detection.get().as_secs()) {
             problems.push(Problem::at(["max_detection"], "must lie between 1m and 1h"));
         }
-        for pattern in &self.exclude {
-            if let Err(why) = patterns::check(pattern) {
-                problems.push(Problem::at(["exclude"], format!("`{pattern}`: {why}")));
-            }
-        }
+        problems.extend(patterns::problems("exclude", &self.exclude));
         problems
     }
 }
+
+/// What the four gates look at.
+pub const READS: &str = "Prometheus rule files, PrometheusRule and ConfigMap manifests, Helm values and templates, Grafana's alert \
+     provisioning, Alertmanager's routes, CloudWatch and Datadog in Terraform; the live rules of the Prometheus \
+     server named in the settings";
 
 /// What an alert is there for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +134,7 @@ pub async fn check(ctx: &GateContext, about: &'static About, family: Family) -> 
     let written = match &repo {
         Some(repo) => {
             let (repo, exclude) = (repo.clone(), config.exclude.clone());
-            match tokio::task::spawn_blocking(move || once(&repo, &exclude)).await {
+            match tokio::task::spawn_blocking(move || written(&repo, &exclude)).await {
                 Ok(found) => found,
                 Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),
                 Err(_) => return Outcome::error("stopped", "the run was stopped before the gate had ended"),
@@ -160,34 +161,6 @@ pub async fn check(ctx: &GateContext, about: &'static About, family: Family) -> 
     conclude(family, tried, known, &written)
 }
 
-/// What one run's repository holds, as long as somebody uses it: the four gates of a run read it together.
-struct Shared {
-    files: Weak<Vec<RepoFile>>,
-    exclude: Vec<String>,
-    found: Arc<OnceLock<Arc<Found>>>,
-}
-
-/// [`collect`], once for all gates that look at the same walk of the same repository.
-fn once(repo: &Repo, exclude: &[String]) -> Arc<Found> {
-    static LAST: Mutex<Option<Shared>> = Mutex::new(None);
-    let slot = {
-        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-        // A list that is alive has its address for itself.
-        let same = |s: &Shared| s.exclude == exclude && std::ptr::eq(s.files.as_ptr(), Arc::as_ptr(&repo.files));
-        match last.as_ref().filter(|s| same(s) && s.files.strong_count() > 0) {
-            Some(shared) => shared.found.clone(),
-            None => {
-                let found = Arc::new(OnceLock::new());
-                let shared =
-                    Shared { files: Arc::downgrade(&repo.files), exclude: exclude.to_vec(), found: found.clone() };
-                *last = Some(shared);
-                found
-            }
-        }
-    };
-    slot.get_or_init(|| collect(repo, exclude)).clone()
-}
-
 /// Two products with one alert each: what is right or wrong about it, and its expression.
 pub fn proof(good: (&'static str, &str), bad: (&'static str, &str)) -> Proof {
     let shop = |(what, expr): (&'static str, &str)| {
@@ -197,10 +170,12 @@ pub fn proof(good: (&'static str, &str), bad: (&'static str, &str)) -> Proof {
     Proof { good: shop(good), bad: shop(bad) }
 }
 
-fn collect(repo: &Repo, exclude: &[String]) -> Arc<Found> {
-    let matcher = patterns::matcher(repo.root(), exclude);
-    let files = repo.files.iter().filter(|f| !patterns::covers(matcher.as_ref(), &f.path)).cloned().collect();
-    Arc::new(read::look(&Repo { files: Arc::new(files), ..repo.clone() }))
+/// The rules of the repository, read once for the four gates.
+fn written(repo: &Repo, exclude: &[String]) -> Arc<Found> {
+    repo.once(exclude, || {
+        let excluded = patterns::matcher(repo.root(), exclude);
+        read::look(&repo.only(|f| !patterns::covers(excluded.as_ref(), &f.path)))
+    })
 }
 
 /// The family's rules, best first, and how many there are.

@@ -2,26 +2,13 @@
 
 use super::*;
 use crate::domain::verdict::Verdict;
-use crate::gates::testing;
+use crate::gates::{sweep, testing};
 
 /// Verdict, and `rule file:line` of every finding that is no note.
 fn check(files: &[(&str, &str)], verdict: Verdict, expect: &[&str]) -> Outcome {
     let (_dir, repo) = testing::repo(files);
-    let outcome = judge(&look(&repo, &Config::default()));
-    let got: Vec<String> = outcome
-        .findings
-        .iter()
-        .filter(|f| f.severity > Severity::Info)
-        .map(|f| {
-            let allowed = if f.suppressed.is_some() { " (allowed)" } else { "" };
-            format!("{} {}:{}{allowed}", f.rule, f.file.as_deref().unwrap_or_default(), f.line.unwrap_or(0))
-        })
-        .collect();
-    assert_eq!(
-        (outcome.verdict, got.iter().map(String::as_str).collect::<Vec<_>>()),
-        (verdict, expect.to_vec()),
-        "{outcome:#?}"
-    );
+    let outcome = judge(&look(&repo, uploads::gather(sweep::alone(&repo, uploads::Looking).1), &Config::default()));
+    testing::says(&outcome, verdict, expect);
     outcome
 }
 
