@@ -134,7 +134,8 @@ pub fn look(repo: &Repo, config: &Config, now: Timestamp) -> Seen {
     let sources: Vec<(&str, Source)> =
         repo.files.iter().filter_map(|f| Source::of(&f.path).map(|s| (f.path.as_str(), s))).collect();
     let mut seen = Seen {
-        code_files: sources.len() as u64,
+        // Chores alone (a chart's `hack/sync.py`) are no program.
+        code_files: sources.iter().filter(|(p, _)| matters(p)).count() as u64,
         test_files: runner::test_files(repo),
         command: runner::command(repo),
         ..Seen::default()
@@ -144,7 +145,8 @@ pub fn look(repo: &Repo, config: &Config, now: Timestamp) -> Seen {
     let modules = go_modules(repo);
     let index = Index::new(repo.files.iter().map(|f| f.path.as_str()));
 
-    for found in reports::find(&repo.root, &config.reports) {
+    let concerns = |f: &Found| !f.format.is_tests() || f.format == Format::JUnit;
+    for found in reports::find(&repo.root, &config.reports).into_iter().filter(concerns) {
         let (report, content) = read(repo, &found, &dates, config, now);
         match content {
             Some(Content::Coverage(coverage)) => {
@@ -171,6 +173,10 @@ pub fn look(repo: &Repo, config: &Config, now: Timestamp) -> Seen {
     count(&mut seen, repo, config, &sources, &merged);
     seen.changed = changed(repo, &merged, &seen.files);
     seen
+}
+
+fn matters(path: &str) -> bool {
+    matches!(Role::of_path(path), Role::Product | Role::Cli | Role::Test)
 }
 
 enum Content {
@@ -244,7 +250,7 @@ fn parse(format: Format, text: &str) -> Result<Content, ImportError> {
         Format::IstanbulSummary => import::istanbul_summary::parse(text),
         Format::CoveragePy => import::coveragepy::parse(text),
         Format::LlvmCov => import::llvm_cov::parse(text),
-        Format::JUnit | Format::Unsupported(_) => return junit::parse(text).map(Content::Tests),
+        _ => return junit::parse(text).map(Content::Tests),
     };
     coverage.map(Content::Coverage)
 }

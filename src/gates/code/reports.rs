@@ -19,6 +19,10 @@ pub enum Format {
     CoveragePy,
     LlvmCov,
     JUnit,
+    Tap,
+    Ctrf,
+    Playwright,
+    Mocha,
     /// Known by name, but not read: a database of the tool's own.
     Unsupported(&'static str),
 }
@@ -36,8 +40,17 @@ impl Format {
             Format::CoveragePy => "coverage.py",
             Format::LlvmCov => "llvm-cov",
             Format::JUnit => "junit",
+            Format::Tap => "tap",
+            Format::Ctrf => "ctrf",
+            Format::Playwright => "playwright",
+            Format::Mocha => "mocha",
             Format::Unsupported(name) => name,
         }
+    }
+
+    /// Tells of tests, not of lines.
+    pub fn is_tests(self) -> bool {
+        matches!(self, Format::JUnit | Format::Tap | Format::Ctrf | Format::Playwright | Format::Mocha)
     }
 }
 
@@ -148,11 +161,23 @@ fn format_of(full: &Path, path: &str, named: bool) -> Option<Format> {
             None => lower.contains("junit").then_some(Format::JUnit),
         };
     }
+    if lower.ends_with(".tap") {
+        return Some(Format::Tap);
+    }
+    if lower.ends_with(".json") {
+        let words = ["report", "results", "ctrf", "playwright", "mocha", "cypress"];
+        let told = words.iter().any(|w| lower.contains(w))
+            || ["test-results", "playwright-report", "mochawesome-report", "ctrf"].iter().any(|f| folder.contains(f));
+        if let Some(format) = (told || named).then(|| tests_json(&head(full)?)).flatten() {
+            return Some(format);
+        }
+    }
     if named {
         let head = head(full)?;
         return match () {
             _ if ["TN:", "SF:"].iter().any(|r| head.starts_with(r)) => Some(Format::Lcov),
             _ if head.starts_with("mode:") => Some(Format::GoCover),
+            _ if head.starts_with("TAP version") || head.starts_with("1..") => Some(Format::Tap),
             _ => json_format(&head),
         };
     }
@@ -161,6 +186,19 @@ fn format_of(full: &Path, path: &str, named: bool) -> Option<Format> {
 
 fn go_profile(full: &Path) -> Option<Format> {
     head(full)?.starts_with("mode:").then_some(Format::GoCover)
+}
+
+/// Which report of tests it is, by its first key and what must stand near it.
+fn tests_json(head: &str) -> Option<Format> {
+    let first = head.trim_start_matches('\u{feff}').trim_start().strip_prefix('{')?.trim_start();
+    let holds = |word: &str| head.contains(word);
+    match first.strip_prefix('"')?.split('"').next()? {
+        "config" if holds("\"configFile\"") || holds("\"rootDir\"") || holds("\"suites\"") => Some(Format::Playwright),
+        "stats" if holds("\"tests\"") && holds("\"passes\"") => Some(Format::Mocha),
+        "reportFormat" if holds("\"CTRF\"") => Some(Format::Ctrf),
+        "results" if holds("\"tool\"") && holds("\"summary\"") => Some(Format::Ctrf),
+        _ => None,
+    }
 }
 
 /// Which JSON it is, by its first key.
@@ -199,6 +237,11 @@ mod tests {
             ("sol/coverage.json", "{\"a.sol\":{\"path\":\"a.sol\",\"statementMap\":{}"),
             ("build/jacoco.xml", "<report name='a'>"),
             ("junit.xml", "<testsuites/>"),
+            ("test-results/all.json", "{\"config\": {\"configFile\": \"p.ts\""),
+            ("test-results/other.json", "{\"stats\": {}}"),
+            ("cypress/mochawesome.json", "{\"stats\": {\"tests\": 1, \"passes\": 1}"),
+            ("ctrf/ctrf-report.json", "{\"results\": {\"tool\": {}, \"summary\": {}"),
+            ("unit.tap", "TAP version 13\n"),
             ("sitemap-report.xml", "<urlset/>"),
             ("coverage.xml", ""),
             ("cover.out", "mode: set\n"),
@@ -215,10 +258,14 @@ mod tests {
             ("coverage/coverage-final.json", Format::Istanbul),
             ("coverage/lcov.info", Format::Lcov),
             ("coverage.xml", Format::Cobertura),
+            ("ctrf/ctrf-report.json", Format::Ctrf),
+            ("cypress/mochawesome.json", Format::Mocha),
             ("junit.xml", Format::JUnit),
             ("py/coverage.json", Format::CoveragePy),
             ("rs/coverage.json", Format::LlvmCov),
             ("sol/coverage.json", Format::Istanbul),
+            ("test-results/all.json", Format::Playwright),
+            ("unit.tap", Format::Tap),
         ];
         assert_eq!(found, expect.map(|(p, f)| (p.to_string(), f)));
         let named = find(dir.path(), &["odd/*.txt".into()]);

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::junit::{FailedCase, TestRun};
+use super::junit::{CaseResult, FailedCase, NamedCase, TestRun};
 use super::scan::clean;
 use super::{ImportError, json};
 
@@ -16,6 +16,13 @@ struct Report {
 struct Outcome {
     summary: Summary,
     tests: Vec<Case>,
+    #[serde(default)]
+    environment: Environment,
+}
+
+#[derive(Default, Deserialize)]
+struct Environment {
+    commit: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -28,11 +35,47 @@ struct Summary {
 #[serde(rename_all = "camelCase")]
 struct Case {
     name: String,
+    suite: Option<Titles>,
+    #[serde(default)]
+    tags: Vec<String>,
     status: String,
     message: Option<String>,
     file_path: Option<String>,
     #[serde(default)]
     flaky: bool,
+}
+
+/// One title in older reports, the path of suites in newer ones.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Titles {
+    One(String),
+    Path(Vec<String>),
+}
+
+/// Every test with its suites and tags in its title, and the commit that the environment names.
+pub fn cases(text: &str) -> Result<(Vec<NamedCase>, Option<String>), ImportError> {
+    let Report { results } = json::read(text)?;
+    let named = |case: Case| {
+        let suites = match case.suite {
+            None => Vec::new(),
+            Some(Titles::One(title)) => vec![title],
+            Some(Titles::Path(titles)) => titles,
+        };
+        let title: Vec<String> = suites.into_iter().chain([case.name]).chain(case.tags).collect();
+        NamedCase {
+            title: clean(&title.join(" ")),
+            file: case.file_path,
+            flaky: case.flaky && case.status == "passed",
+            result: match case.status.as_str() {
+                "passed" => CaseResult::Passed,
+                "failed" => CaseResult::Failed,
+                _ => CaseResult::Skipped,
+            },
+            message: clean(case.message.as_deref().unwrap_or_default()),
+        }
+    };
+    Ok((results.tests.into_iter().map(named).collect(), results.environment.commit))
 }
 
 /// Listed at most; the count goes on.

@@ -6,11 +6,25 @@ use std::collections::BTreeMap;
 use super::ImportError;
 use super::xml::{Step, walk};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum CaseResult {
     Passed,
     Failed,
     Skipped,
+}
+
+/// One test case, whatever became of it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct NamedCase {
+    /// `class name`, or the titles from the outermost suite to the test.
+    pub title: String,
+    pub file: Option<String>,
+    pub result: CaseResult,
+    /// Failed first and passed later.
+    pub flaky: bool,
+    /// The first line of its failure.
+    pub message: String,
 }
 
 /// One test case that did not pass.
@@ -59,11 +73,18 @@ pub fn is_root(name: &str) -> bool {
     matches!(name, "testsuites" | "testsuite")
 }
 
-pub fn parse(text: &str) -> Result<TestRun, ImportError> {
-    let mut cases: BTreeMap<String, Case> = BTreeMap::new();
+/// Cases by file and name, and what the outermost suites claim: some writers list failing cases only in part.
+#[derive(Default)]
+struct Read {
+    cases: BTreeMap<String, Case>,
+    claimed_tests: u64,
+    claimed_failures: u64,
+}
+
+fn read(text: &str) -> Result<Read, ImportError> {
+    let mut out = Read::default();
     let mut current: Option<(String, Case)> = None;
-    // What the outermost suites claim: some writers list failing cases only in part.
-    let (mut claimed_tests, mut claimed_failures, mut suite_depth) = (0_u64, 0_u64, None);
+    let mut suite_depth = None;
     walk(text, |path, step| {
         match step {
             Step::Open { name, .. } if path.len() == 1 && !is_root(name) => {
@@ -72,8 +93,8 @@ pub fn parse(text: &str) -> Result<TestRun, ImportError> {
             Step::Open { name: "testsuite", attributes } if suite_depth.is_none() => {
                 suite_depth = Some(path.len());
                 let count = |key: &str| attributes.get(key).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
-                claimed_tests += count("tests");
-                claimed_failures += count("failures") + count("errors");
+                out.claimed_tests += count("tests");
+                out.claimed_failures += count("failures") + count("errors");
             }
             Step::Close { name: "testsuite" } if suite_depth == Some(path.len()) => suite_depth = None,
             Step::Open { name: "testcase", attributes } => {
@@ -105,16 +126,33 @@ pub fn parse(text: &str) -> Result<TestRun, ImportError> {
             }
             Step::Close { name: "testcase" } => {
                 if let Some((key, mut case)) = current.take() {
-                    if let Some(before) = cases.get(&key) {
+                    if let Some(before) = out.cases.get(&key) {
                         case.failed_before |= before.failed_before || before.result == CaseResult::Failed;
                     }
-                    cases.insert(key, case);
+                    out.cases.insert(key, case);
                 }
             }
             Step::Text(_) | Step::Close { .. } => {}
         }
         Ok(())
     })?;
+    Ok(out)
+}
+
+/// Every case that is listed, by file and name.
+pub fn cases(text: &str) -> Result<Vec<NamedCase>, ImportError> {
+    let named = |case: Case| NamedCase {
+        title: case.failed.name,
+        file: case.failed.file,
+        flaky: case.failed_before && case.result == CaseResult::Passed,
+        result: case.result,
+        message: case.failed.message,
+    };
+    Ok(read(text)?.cases.into_values().map(named).collect())
+}
+
+pub fn parse(text: &str) -> Result<TestRun, ImportError> {
+    let Read { cases, claimed_tests, claimed_failures } = read(text)?;
     let retried = cases.values().filter(|c| c.failed_before).count() as u64;
     let mut run = TestRun::default();
     for case in cases.into_values() {

@@ -19,6 +19,8 @@ pub mod lcov;
 pub mod llvm_cov;
 pub mod load;
 pub mod located;
+pub mod mocha;
+pub mod playwright;
 pub mod scan;
 pub mod tap;
 pub mod xml;
