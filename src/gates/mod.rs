@@ -44,7 +44,7 @@ use crate::domain::verdict::{Class, Outcome, Tier};
 use crate::net::safety::{Safety, Target};
 
 pub use context::GateContext;
-pub use run::{Checked, GateInputs, Options, RunError, SCHEMA, changed, run_gates};
+pub use run::{Checked, GateInputs, Options, RunError, SCHEMA, TryOut, changed, run_gates, try_out};
 pub use sweep::{Found, Part, Reader};
 
 /// The seven sections, in the checklist's own order. A section is a folder here and the prefix of its gates' ids.
@@ -241,8 +241,8 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         // release
         Box::new(release::changelog::Changelog),
         Box::new(release::announcement::Announcement),
-        later(&not_built::RELEASE_POST_DEPLOY),
-        later(&not_built::RELEASE_QA),
+        Box::new(release::post_deploy::PostDeploy),
+        Box::new(release::qa::Qa),
         later(&not_built::RELEASE_FALLBACK_UI),
         Box::new(release::endpoints::Endpoints),
     ]
@@ -291,6 +291,8 @@ impl Config {
             ("release", "announcement", none(self.release.announcement.validate(channels))),
             ("release", "changelog", none(self.release.changelog.validate())),
             ("release", "endpoints", self.release.endpoints.validate()),
+            ("release", "post_deploy", self.release.post_deploy.validate()),
+            ("release", "qa", self.release.qa.validate()),
         ];
         let under = |(section, gate, problems): (&'static str, &'static str, Vec<Problem>)| {
             problems.into_iter().map(move |p| p.under(&[section, gate]))

@@ -30,7 +30,6 @@ impl Gate for NotBuilt {
 }
 
 /// Static gates read files only; a minute or two is plenty for the largest repository.
-const STATIC: Duration = Duration::from_secs(120);
 /// Passive gates send a few dozen polite requests.
 const PASSIVE: Duration = Duration::from_secs(60);
 /// Active gates walk the whole route inventory at ten requests a second.
@@ -314,40 +313,6 @@ pub static INFRASTRUCTURE_BACKUP_RESTORE: About = About {
     reads: "backup listings and a restore into a scratch instance",
     decides: "the newest backup is fresh enough and a restore gave the same schema and rows",
     fix: "take a backup and rehearse its restore",
-};
-
-pub static RELEASE_POST_DEPLOY: About = About {
-    id: "release.post_deploy",
-    section: Section::Release,
-    class: Class::B,
-    line: "post-deploy checklist created (smoke test UI/API)",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[],
-    reads: "the smoke checklist, run against staging",
-    decides: "each item is executable or owned, and all are green twice",
-    fix: "write the smoke checklist and commit it",
-};
-
-pub static RELEASE_QA: About = About {
-    id: "release.qa",
-    section: Section::Release,
-    class: Class::B,
-    line: "QA checklist completed (login, checkout, error, etc.)",
-    min_tier: Tier::E2,
-    attestable: true,
-    stage: Stage::Static,
-    lock: Lock::Fs,
-    needs: &[],
-    timeout: STATIC,
-    skipped_for: &[],
-    reads: "test reports and signed QA lists",
-    decides: "each required flow has a green case or a signed item for this release",
-    fix: "run the suite for the open flows",
 };
 
 pub static RELEASE_FALLBACK_UI: About = About {

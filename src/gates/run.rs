@@ -247,6 +247,36 @@ fn touches_target(gate: &dyn Gate) -> bool {
     gate.built() && !matches!(gate.about().lock, Lock::Fs | Lock::None)
 }
 
+/// A guard and the target in force, for commands that ask a target outside of a run.
+pub struct TryOut {
+    pub guard: Arc<Guard>,
+    pub target: Target,
+}
+
+/// `None`: no target is configured or given. The ledger is `runs_dir/ID/requests.ndjson`, as in a run.
+pub fn try_out(
+    client: Client,
+    config: &Config,
+    service: &ServiceConfig,
+    url: Option<&Url>,
+    runs_dir: &Path,
+    clock: SharedClock,
+    stop: CancellationToken,
+) -> Result<Option<TryOut>, RunError> {
+    let (Some(target), targets) = choose_target(config, service, url) else { return Ok(None) };
+    let id = run_id(clock.now());
+    let run_dir = runs_dir.join(&id);
+    let guard = Guard::new(client, config.safety.clone(), targets, run_dir.clone(), id, clock)
+        .map_err(|source| RunError::RunDir { path: run_dir.display().to_string(), source })?;
+    ignore_runs(runs_dir);
+    let forward = guard.stop.clone();
+    tokio::spawn(async move {
+        stop.cancelled().await;
+        forward.cancel();
+    });
+    Ok(Some(TryOut { guard, target }))
+}
+
 /// One GET, so that an unreachable target fails once and not gate by gate. Any answer will do, whatever its status.
 async fn preflight(guard: &Arc<Guard>, target: &Target) -> Result<Option<String>, RunError> {
     match guard.prober(PREFLIGHT, Intent::Passive).get(target.url.clone()).await {

@@ -8,9 +8,9 @@ pub mod rollback;
 mod chain;
 pub mod ci;
 mod migrations;
-mod packages;
+pub mod packages;
 mod refs;
-mod run;
+pub mod run;
 
 use serde::{Deserialize, Serialize};
 

@@ -3,8 +3,12 @@
 pub mod announcement;
 pub mod changelog;
 pub mod endpoints;
+pub mod post_deploy;
+pub mod qa;
 
 pub mod endpoint_answers;
+pub mod shown;
+pub mod smoke;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,4 +19,6 @@ pub struct Config {
     pub announcement: announcement::Config,
     pub changelog: changelog::Config,
     pub endpoints: endpoints::Config,
+    pub post_deploy: post_deploy::Config,
+    pub qa: qa::Config,
 }

@@ -1,0 +1,113 @@
+//! What speaks of a flow: a tag (`@password-reset`), the words of a title in any spelling (`testLoginWorks`,
+//! `logs_in`), or a route. Pure.
+
+/// Lower-case words: `testLogin-works` → `test login works`, `/password/reset` → `password reset`.
+pub fn words(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    let mut before = ' ';
+    for c in text.chars() {
+        if c.is_uppercase() && before.is_lowercase() {
+            out.push(' ');
+        }
+        match c.is_alphanumeric() {
+            true => out.extend(c.to_lowercase()),
+            false if !out.ends_with(' ') => out.push(' '),
+            false => {}
+        }
+        before = c;
+    }
+    out.trim().to_string()
+}
+
+/// Other words for the checklist's own flows.
+const SAME: [(&str, &[&str]); 8] = [
+    ("login", &["login", "log in", "logs in", "logging in", "signin", "sign in", "signs in", "signing in"]),
+    ("logout", &["logout", "log out", "logs out", "logging out", "signout", "sign out", "signs out", "signing out"]),
+    ("signup", &["signup", "sign up", "signs up", "signing up", "register", "registers", "registration"]),
+    (
+        "password reset",
+        &[
+            "password reset",
+            "reset password",
+            "resets password",
+            "reset the password",
+            "forgot password",
+            "forgotten password",
+            "password recovery",
+            "resets the password",
+            "reset their password",
+        ],
+    ),
+    ("checkout", &["checkout", "check out", "checks out", "checking out"]),
+    ("error page", &["error page", "error pages", "404", "not found", "500", "error boundary", "error handling"]),
+    (
+        "permissions",
+        &[
+            "permission",
+            "permissions",
+            "forbidden",
+            "403",
+            "unauthorized",
+            "authorization",
+            "authorisation",
+            "access control",
+            "roles",
+            "admin only",
+            "not allowed",
+        ],
+    ),
+    ("mobile layout", &["mobile", "responsive", "small screen", "viewport", "iphone", "pixel 5", "phone layout"]),
+];
+
+/// Does a title, a tag or a checklist's item speak of the flow?
+pub fn speaks_of(text: &str, flow: &str) -> bool {
+    let text = format!(" {} ", words(text));
+    let own = words(flow);
+    let says = |phrase: &str| !phrase.is_empty() && text.contains(&format!(" {phrase} "));
+    says(&own) || SAME.iter().filter(|(name, _)| *name == own).flat_map(|(_, same)| *same).any(|p| says(p))
+}
+
+/// The tag that a flow's tests may carry.
+pub fn tag(flow: &str) -> String {
+    words(flow).replace(' ', "-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_tags_and_routes() {
+        for (text, flow) in [
+            ("testLoginWorks", "login"),
+            ("user logs in with a good password", "login"),
+            ("TestSignIn/wrong_password", "login"),
+            ("a basket is paid @checkout", "checkout"),
+            ("@password-reset mail arrives", "password reset"),
+            ("GET /password/reset", "password reset"),
+            ("LoginTest should_log_out", "logout"),
+            ("shows the 404 page", "error page"),
+            ("Gift cards › redeem", "gift cards"),
+        ] {
+            assert!(speaks_of(text, flow), "{text}: {flow}");
+        }
+        for (text, flow) in [
+            ("logged in user sees the catalogue", "login"),
+            ("blogin", "login"),
+            ("resets the counter", "password reset"),
+            ("checks the out tray", "checkout"),
+            ("anything", ""),
+        ] {
+            assert!(!speaks_of(text, flow), "{text}: {flow}");
+        }
+        assert_eq!(tag("password reset"), "password-reset");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn words_are_stable(text in "[a-zA-Z0-9\u{e4}\u{d6} _/@.-]{0,40}") {
+            let once = words(&text);
+            proptest::prop_assert_eq!(words(&once), once);
+        }
+    }
+}
