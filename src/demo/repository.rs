@@ -1,6 +1,6 @@
 //! The shop's repository, made on the spot with git: sources with one forgotten `console.log`, tests with a coverage
-//! report, a pipeline, an encrypted production environment, alert rules, a changelog and a tag. The gates read it like
-//! any other.
+//! report, a pipeline, an encrypted production environment, alert rules, a smoke list, a changelog and a tag. The gates
+//! read it like any other.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -53,6 +53,40 @@ const ALERTS: &str = r#"groups:
         annotations: { summary: "Orders wait to be shipped, and more of them every minute" }
 "#;
 
+const SMOKE: &str = r#"# Asked right after a deploy, and on staging before it: hypercare smoke run --url https://staging.tea.example
+limit = "1m"
+
+[[item]]
+name = "the shop is up"
+request = "GET /health"
+json = { status = "pass" }
+within = "1s"
+retry = "10s"
+
+[[item]]
+name = "this very release answers"
+request = "GET /version"
+release = true
+
+[[item]]
+name = "the home page renders"
+request = "GET /"
+body = ["Teapots, cups, kettles"]
+assets = true
+
+[[item]]
+name = "the catalogue is there"
+request = "GET /api/products"
+json = { "items[0].name" = "Teapot", items = { length_min = 4 } }
+
+[[item]]
+name = "the confirmation mail arrives"
+owner = "tea-team"
+steps = "order a cup with the test card, look into the shared mailbox"
+"#;
+/// What the suite on staging left behind.
+const STAGING_TESTS: &str = "<testsuite name=\"staging\" tests=\"3\" failures=\"0\"><testcase classname=\"shop\" name=\"the catalogue lists what is in stock\" time=\"0.2\"/><testcase classname=\"shop\" name=\"checkout takes an order, in the sandbox\" time=\"0.9\"/><testcase classname=\"shop\" name=\"checkout refuses a coupon that has ended\" time=\"0.4\"/></testsuite>\n";
+
 /// The coverage report `c8` wrote for the sources above: every line hit once the forgotten line is gone.
 fn lcov(coupon_lines: u32) -> String {
     let record = |file: &str, lines: u32| {
@@ -83,10 +117,11 @@ impl Repository {
             (".github/workflows/pipeline.yml", PIPELINE),
             (".env.example", "PAYMENT_URL=\nPAYMENT_KEY=\n"),
             (".env.production", ENV_PRODUCTION),
-            (".gitignore", "node_modules\ncoverage\n.env\n"),
+            (".gitignore", "node_modules\ncoverage\ntest-results\n.env\n"),
             ("ROLLBACK.md", ROLLBACK),
             ("compose.yaml", COMPOSE),
             ("monitoring/alerts.yml", ALERTS),
+            ("smoke.toml", SMOKE),
             ("CHANGELOG.md", &changelog),
         ] {
             repo.write(path, text)?;
@@ -94,6 +129,7 @@ impl Repository {
         repo.git(&["add", "--all"])?;
         repo.commit("Release 1.4.0")?;
         repo.write("coverage/lcov.info", &lcov(5))?;
+        repo.test_on_staging()?;
         repo.git(&["tag", "--annotate", "v1.4.0", "--message", "v1.4.0"])?;
         Ok(repo)
     }
@@ -109,8 +145,15 @@ impl Repository {
 
     /// The tag follows the commit that will be released; nothing was published yet.
     pub fn move_tag(&self) -> anyhow::Result<()> {
+        self.test_on_staging()?;
         self.git(&["tag", "--delete", "v1.4.0"])?;
         self.git(&["tag", "--annotate", "v1.4.0", "--message", "v1.4.0"]).map(drop)
+    }
+
+    /// The report of the staging suite, bound to the commit that it ran on.
+    fn test_on_staging(&self) -> anyhow::Result<()> {
+        self.write("test-results/staging.xml", STAGING_TESTS)?;
+        self.write("test-results/staging.xml.hc.json", &format!("{{\"commit\": \"{}\"}}\n", self.head()?))
     }
 
     pub fn head(&self) -> anyhow::Result<String> {

@@ -470,6 +470,9 @@ allow = [{{ path = "/metrics", reason = "the demo has one loopback listener" }}]
 channels = ["teams"]
 lead = "0s"
 
+[gates.release.qa]
+flows = ["catalogue", "checkout"]
+
 [metric.shop.from.prometheus]
 service = "shop"
 targets = ["{url}metrics"]
