@@ -16,6 +16,17 @@ pub struct Chain {
 }
 
 /// `package`: the manifest of what is published rather than deployed.
+/// The file whose jobs do most: what is missing belongs there, not into the one that greets newcomers.
+fn busiest<'p>(pipelines: &[&'p Pipeline]) -> &'p str {
+    let work = |file: &&str| -> usize {
+        let jobs = pipelines.iter().flat_map(|p| &p.jobs);
+        jobs.filter(|j| j.file == **file).map(|j| j.commands.len()).sum()
+    };
+    let files: Vec<&str> = pipelines.iter().flat_map(|p| &p.files).map(String::as_str).collect();
+    // Of several alike the first.
+    files.into_iter().rev().max_by_key(work).unwrap_or("")
+}
+
 pub fn judge(pipelines: &[&Pipeline], external_deploy: bool, package: Option<&str>) -> Chain {
     let mut out = Chain::default();
     for pipeline in pipelines {
@@ -29,7 +40,7 @@ pub fn judge(pipelines: &[&Pipeline], external_deploy: bool, package: Option<&st
     neutralised(&mut out, pipelines, &tests);
     let missing = |work: &str, fix: &str| {
         Finding::new(format!("missing-{work}"), Severity::High, format!("no job runs a {work}"))
-            .in_file(pipelines.first().and_then(|p| p.files.first()).map_or("", |f| f.as_str()))
+            .in_file(busiest(pipelines))
             .fix(fix)
             .identified_by(&["missing", work])
     };

@@ -3,7 +3,8 @@
 
 use super::commands::{Command, Work};
 
-const TABLE: [(&str, Work); 43] = [
+const TABLE: [(&str, Work); 44] = [
+    ("mr-smithers-excellent/docker-build-push", Work::Publish),
     ("cypress-io/github-action", Work::Test),
     ("actions-rs/tarpaulin", Work::Test),
     ("pypa/gh-action-pypi-publish", Work::Publish),

@@ -158,6 +158,23 @@ fn classify(
                 }
             }
         }
+        // `make test-e2e` builds, then runs a script that nobody here understands: it tests, as its name says.
+        let says_test = words.matches(&bare).into_iter().any(|i| VOCABULARY[i].0 == Work::Test);
+        let unknown =
+            || script.lines().flat_map(split).any(|(inside, _)| is_own_script(&super::vocabulary::bare(&inside)));
+        if says_test
+            && !inner.is_empty()
+            && inner.iter().all(|c| c.work < Work::Test)
+            && unknown()
+            && !is_rehearsal(Work::Test, &bare)
+        {
+            inner.push(Command {
+                work: Work::Test,
+                text: text.clone(),
+                neutralised: excuse.map(str::to_string),
+                restricted: false,
+            });
+        }
         if inner.iter().any(|c| matches!(c.work, Work::Test | Work::Deploy | Work::Build | Work::Publish)) {
             let restricted = ASKS_WHERE.iter().any(|name| script.contains(name));
             out.extend(inner.into_iter().map(|c| Command {

@@ -89,9 +89,39 @@ fn jobs_of(workflow: &Workflow<'_>, all: &[Workflow<'_>], around: &Surroundings<
             }
         }
         built.commands.extend(steps(&job["steps"], workflow, line, around, 0));
+        if makes_a_cluster(&job["steps"]) {
+            built.commands.retain(|(_, c)| c.work != Work::Deploy || !is_for_a_cluster(&c.text));
+        }
         out.push(built);
     }
     out
+}
+
+/// What is put on a cluster that the job has made for itself goes with the job: that is a test, and no deploy.
+fn makes_a_cluster(steps: &Json) -> bool {
+    const ACTIONS: [&str; 8] = [
+        "kind-action",
+        "setup-kind",
+        "setup-minikube",
+        "k3d-action",
+        "setup-k3d",
+        "setup-k3s",
+        "microk8s-actions",
+        "k3s-action",
+    ];
+    const COMMANDS: [&str; 5] =
+        ["kind create cluster", "minikube start", "k3d cluster create", "microk8s install", "get.k3s.io"];
+    steps.as_array().into_iter().flatten().any(|step| {
+        let uses = step["uses"].as_str().unwrap_or_default();
+        let run = step["run"].as_str().unwrap_or_default();
+        ACTIONS.iter().any(|a| uses.contains(a)) || COMMANDS.iter().any(|c| run.contains(c))
+    })
+}
+
+fn is_for_a_cluster(command: &str) -> bool {
+    let own_script = ["./", "sh ", "bash ", "make "].iter().any(|start| command.starts_with(start));
+    own_script
+        || ["kubectl", "helm", "kustomize", "skaffold", "timoni", "flux"].iter().any(|tool| command.contains(tool))
 }
 
 fn steps(

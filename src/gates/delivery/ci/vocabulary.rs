@@ -20,10 +20,12 @@ pub const VOCABULARY: [(Work, &[&str]); 5] = [
             r"go( -C \S+)? test|gotestsum|ginkgo\b",
             r"(cargo|cross)( \+\S+)? (hack .*)?(test|nextest|llvm-cov|tarpaulin|miri test|xtask test)\b",
             r"(mvn|mvnw|\./mvnw|mvnw\.cmd)\b.* (test|verify|package|install|deploy)\b|(gradle|gradlew|\./gradlew|\.\\gradlew\S*)\b.* (\S*:)?(\w*[tT]est|check|build)\b",
+            // Without a goal both do what the project does by default: for Maven and for Ruby that is the tests.
+            r"(mvn|mvnw|\./mvnw|mvnw\.cmd)( -\S+)+$|rake$|ct (install|lint-and-install)|helm test|kuttl test|chainsaw test",
             r"rspec\b|rake( \S+)* (test|spec)|rails test|bin/rails test|(bin/)?phpunit|(\./)?vendor/bin/(phpunit|pest|behat)|composer (run(-script)? )?test|php artisan test",
             r"dotnet test|vstest\S*|ctest|bats |swift test|xcodebuild .*\btest\b|fastlane test|mix test|lein test|sbt .*test|bazel(isk)? test|meson test|ninja( -\S+( \S+)?)* (test|check)|prove\b|busted\b|opam .*with-test|dune (runtest|test)|stack test|cabal test|zig build test|flutter test|dart test",
-            r"(g|mingw32-)?make( -\S+( [\d.]+)?)*( \w+=\S*)*( \S+)* (tests?|check|ci|unit|e2e|integration|fuzz)([\w.-]*)( |$)|(just|task|mise run|invoke|inv|doit) (\S*:)?(tests?|check|ci|unit|e2e|integration)([\w:.-]*)( |$)",
-            r"((bash|sh|zsh|pwsh|powershell)( -\w+)* )?(\S*/)?(run[-_]?)?(all[-_]?)?(unit|integration|e2e|smoke)?[-_]?tests?([-_]\w[\w-]*)?(\.sh|\.ps1|\.bash)?( |$)",
+            r"(g|mingw32-)?make( -\S+( [\d.]+)?)*( \w+=\S*)*( \S+)* (tests?|check|ci|unit|e2e|integration|fuzz)([\w.-]*)( |$)|(just|task|mise run|invoke|inv|doit) ((\S*:)?(tests?|check|unit|e2e|integration)([\w.-]*)|ci)( |$)",
+            r"((bash|sh|zsh|pwsh|powershell)( -\w+)* )?(\S*/)?(run[-_]?)?(all[-_]?)?(unit|integration|e2e|smoke)?[-_]?[tT]ests?([-_]\w[\w-]*)?(\.sh|\.ps1|\.bash)?( |$)",
         ],
     ),
     (
@@ -43,7 +45,7 @@ pub const VOCABULARY: [(Work, &[&str]); 5] = [
     (
         Work::Publish,
         &[
-            r"docker( image)? push|docker buildx build .*--push|docker buildx bake .*--push|docker(-| )compose push|buildah push|podman push|skopeo copy|helm push|oras push",
+            r"docker( image)? push|docker buildx build .*--push|docker buildx bake .*--push|docker buildx imagetools create|docker(-| )compose push|buildah push|podman push|skopeo copy|helm push|oras push",
             r"npm publish|pnpm( -r)? publish|yarn (npm )?publish|lerna publish|changeset publish|npx? jsr publish|jsr publish",
             r"cargo( \+\S+)? publish|release-plz release|cargo release|twine upload|python\S* -m twine upload|poetry publish|uv publish|flit publish|hatch publish|gem push|rake release\b|mix hex\.publish",
             r"mvn\S*\b.* deploy\b|(\./)?mvnw\b.* deploy\b|(gradle|gradlew|\./gradlew)\b.* \S*(publish|release|upload)|sbt .*publish|lein deploy",
@@ -115,6 +117,12 @@ pub fn bare(command: &str) -> String {
     if let Some(inner) = WRAPPED.as_ref().and_then(|w| w.captures(&text)).and_then(|c| c.get(3)) {
         text = strip(inner.as_str());
     }
+    // `${PREFIX}twine upload`: a folder, or nothing.
+    if let Some(rest) = text.strip_prefix("${").and_then(|t| t.split_once('}')).map(|(_, rest)| rest)
+        && rest.starts_with(|c: char| c.is_ascii_alphabetic())
+    {
+        text = rest.to_string();
+    }
     // Whatever the variable holds, `$X test` is how every tool chain spells it.
     if let Some(found) = VARIABLE.as_ref().and_then(|v| v.captures(&text)) {
         let end = found.get(1).map_or(0, |m| m.end());
@@ -131,7 +139,7 @@ pub fn bare(command: &str) -> String {
 
 /// Checks of style and types; a script of these alone is no test, whatever its name.
 pub static LINTS: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"^(eslint|prettier|stylelint|tslint|biome|oxlint|tsc|vue-tsc|flow|standard|xo|ruff|flake8|pylint|black|isort|mypy|pyright|golangci-lint|gofmt|cargo (fmt|clippy)|rubocop|shellcheck|echo|cd|export)\b").ok()
+    Regex::new(r"^((yarn|pnpm|bun)( run)? )?(eslint|prettier|stylelint|tslint|biome|oxlint|tsc|vue-tsc|flow|standard|xo|ruff|flake8|pylint|black|isort|mypy|pyright|golangci-lint|gofmt|cargo (fmt|clippy)|rubocop|shellcheck|echo|cd|export)\b").ok()
 });
 
 /// Words that make a command of this kind do nothing of the kind.
@@ -148,7 +156,9 @@ pub fn is_rehearsal(work: Work, command: &str) -> bool {
 }
 
 fn skips_tests(command: &str) -> bool {
-    const FLAGS: [&str; 14] = [
+    const FLAGS: [&str; 15] = [
+        // Links and spelling of the documentation.
+        " docs:",
         "-DskipTests",
         "-Dmaven.test.skip",
         "-x test",
@@ -164,7 +174,8 @@ fn skips_tests(command: &str) -> bool {
         "install-browsers",
         "-e typing",
     ];
-    // `test -f x` and `[ … ]` ask the shell.
-    let shell = command.starts_with("test -") || command.starts_with("test \"") || command.starts_with("test $");
-    shell || FLAGS.iter().any(|flag| command.contains(flag))
+    // `test -f x` and `test x$A = x` ask the shell.
+    let shell = command.starts_with("test ");
+    let asks = command.starts_with("mvn") && command.ends_with(" -v");
+    shell || asks || FLAGS.iter().any(|flag| command.contains(flag))
 }

@@ -296,3 +296,86 @@ fn absence_is_not_shown_by_half_of_the_files() {
     let outcome = outcome(&[ci, (".github/workflows/test.yml", "on: [")], run(), &Config::default());
     assert_eq!((outcome.verdict, outcome.reason.as_deref()), (Verdict::Error, Some("unreadable")));
 }
+
+/// A cluster that the job makes is gone with it.
+#[test]
+fn what_goes_to_a_cluster_of_the_jobs_own_is_no_deploy() {
+    let cluster = |maker: &str| {
+        format!(
+            "on: [push, pull_request]\njobs:\n  test:\n    steps:\n      - run: npm ci && npm test\n  cluster:\n    steps:\n      {maker}\n      - run: kubectl apply -f k8s/\n"
+        )
+    };
+    let package = ("package.json", "{\"scripts\": {\"test\": \"node --test\"}}");
+    let rules = |maker: &str| {
+        let text = cluster(maker);
+        let outcome = outcome(&[(".github/workflows/ci.yml", &text), package], run(), &Config::default());
+        outcome.findings.iter().any(|f| f.rule == "deploy-without-test")
+    };
+    assert!(rules("- run: aws eks update-kubeconfig --name shop"), "somebody's cluster");
+    assert!(!rules("- uses: helm/kind-action@v1"));
+    assert!(!rules("- run: minikube start"));
+}
+
+#[test]
+fn the_default_of_a_tool_is_what_it_runs() {
+    let tests = |run: &str| {
+        let text = format!("on: [push, pull_request]\njobs:\n  build:\n    steps:\n      - run: {run}\n");
+        let outcome = outcome(&[(".github/workflows/ci.yml", &text)], self::run(), &Config::default());
+        !outcome.findings.iter().any(|f| f.rule == "missing-test")
+    };
+    let tested = ["bundle exec rake", "mvn --errors --batch-mode -Ddoclint=all", "ct install --config ct.yaml"];
+    for command in tested.into_iter().chain(["task ci:test", "task test:unit", "./ci/Test-Msvc", "just ci"]) {
+        assert!(tests(command), "{command}");
+    }
+    let other = ["bundle exec rake db:migrate", "mvn -v", "mvn --version", "rake assets:precompile"];
+    for command in other.into_iter().chain(["task ci:build", "task docs:test", "task ci:docs:publish"]) {
+        assert!(!tests(command), "{command}");
+    }
+}
+
+/// What is missing belongs into the file that works, not into the one that greets.
+#[test]
+fn what_is_missing_is_told_of_the_file_that_works() {
+    let greet = "on: issues\njobs:\n  greet:\n    steps:\n      - run: echo hi\n";
+    let release =
+        "on: push\njobs:\n  release:\n    steps:\n      - run: npm ci && npm run build\n      - run: npm publish\n";
+    let files = [(".github/workflows/greet.yml", greet), (".github/workflows/release.yml", release)];
+    let outcome = outcome(&files, run(), &Config::default());
+    let missing = outcome.findings.iter().find(|f| f.rule == "missing-test").unwrap();
+    assert_eq!(missing.file.as_deref(), Some(".github/workflows/release.yml"));
+}
+
+/// A script called test that only looks at style, and a target that builds and then runs a script of its own.
+#[test]
+fn a_name_is_believed_where_nothing_else_is_known() {
+    let tests = |run: &str, file: (&str, &str)| {
+        let text = format!("on: [push, pull_request]\njobs:\n  build:\n    steps:\n      - run: {run}\n");
+        let files = [(".github/workflows/ci.yml", text.as_str()), file];
+        let outcome = outcome(&files, self::run(), &Config::default());
+        !outcome.findings.iter().any(|f| f.rule == "missing-test")
+    };
+    let make = ("Makefile", "build:\n\tgo build ./...\ntest-e2e: build\n\tgo build ./cmd\n\t./end-to-end.sh\n");
+    assert!(tests("make test-e2e", make));
+    let lint = ("package.json", "{\"scripts\": {\"test:other\": \"yarn prettier --list-different\"}}");
+    assert!(!tests("yarn test:other", lint));
+    let vitest = ("package.json", "{\"scripts\": {\"test:app\": \"vitest\"}}");
+    assert!(tests("yarn test:app", vitest));
+}
+
+#[test]
+fn publishing_in_other_words() {
+    let publishes = |step: &str| {
+        let text = format!(
+            "on: push\njobs:\n  out:\n    steps:\n      - run: make test\n  release:\n    steps:\n      - {step}\n"
+        );
+        let outcome = outcome(&[(".github/workflows/ci.yml", &text)], run(), &Config::default());
+        outcome.findings.iter().any(|f| f.rule == "deploy-without-test")
+    };
+    for step in [
+        "uses: mr-smithers-excellent/docker-build-push@v6",
+        "run: docker buildx imagetools create -t acme/shop acme/shop@sha256:00",
+        "run: ${PREFIX}twine upload dist/*",
+    ] {
+        assert!(publishes(step), "{step}");
+    }
+}
