@@ -159,6 +159,7 @@ const FOLDERS: [(Role, &[&str]); 4] = [
             ".storybook",
             "coverage",
             "build",
+            "hack",
         ],
     ),
 ];
@@ -168,6 +169,9 @@ impl Role {
     pub fn of_path(path: &str) -> Role {
         let mut segments: Vec<&str> = path.split('/').collect();
         let name = segments.pop().unwrap_or_default();
+        // Below `src/main/java` a folder is a package: `org/springframework/samples/petclinic` is no sample.
+        let jvm = |w: &[&str]| w[..2] == ["src", "main"] && matches!(w[2], "java" | "kotlin" | "scala" | "groovy");
+        let packages = segments.windows(3).position(jvm).map_or(segments.len(), |at| at + 3);
         // `commands` is a script folder only where frameworks put their chores: Django's management/commands.
         let in_folder = |folder: &str| match folder {
             "commands" => segments.windows(2).any(|w| w == ["management", "commands"]),
@@ -177,7 +181,7 @@ impl Role {
                 .iter()
                 .enumerate()
                 .any(|(i, s)| *s == folder && !(i > 0 && matches!(segments[i - 1], "com" | "org" | "net" | "io"))),
-            _ => segments.contains(&folder),
+            _ => segments[..packages].contains(&folder),
         };
         for (role, folders) in FOLDERS {
             if folders.iter().any(|f| in_folder(f)) {
@@ -320,6 +324,9 @@ mod tests {
             ("cart_test.go", Role::Test),
             ("tests/test_cart.py", Role::Test),
             ("src/main/java/shop/Contest.java", Role::Product),
+            ("src/main/java/org/springframework/samples/petclinic/Owner.java", Role::Product),
+            ("examples/src/main/java/org/shop/Owner.java", Role::Script),
+            ("charts/stack/hack/sync_rules.py", Role::Script),
             ("src/main/java/com/example/shop/Cart.java", Role::Product),
             ("src/main/java/example/Cart.java", Role::Script),
             ("src/test/java/shop/CartTest.java", Role::Test),

@@ -84,8 +84,11 @@ impl Reader for Looking {
         let text = String::from_utf8_lossy(text);
         let source = Source::of(&file.path).filter(|_| SPEAKS.any_in(text.as_bytes()));
         let found = source.map(|source| signs(&file.path, source, &text)).unwrap_or_default();
-        let trace = TRACE.as_ref().and_then(|t| t.find(text.as_ref())).filter(|_| found.is_empty());
-        let trace = trace.map(|m| {
+        // A form stands in a page or a component; elsewhere the words are a parameter or a comment.
+        let no_page = ["py", "go", "rs", "rb", "java", "kt"].iter().any(|e| file.path.ends_with(&format!(".{e}")));
+        let form = |m: &aho_corasick::Match| TRACES[m.pattern().as_usize()].starts_with("type=");
+        let trace = TRACE.as_ref().and_then(|t| t.find(text.as_ref()));
+        let trace = trace.filter(|m| found.is_empty() && !(no_page && form(m))).map(|m| {
             let line = text[..m.start()].matches('\n').count() as u32 + 1;
             Trace { file: file.path.clone(), line, word: TRACES[m.pattern().as_usize()] }
         });

@@ -20,7 +20,7 @@ use crate::domain::units::Span;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier, Verdict};
 use crate::gates::context::Repo;
 use crate::gates::facts::semver::Version;
-use crate::gates::facts::versions::{self, Source};
+use crate::gates::facts::versions::{self, Source, is_on_the_way};
 use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
@@ -50,8 +50,7 @@ pub enum Scheme {
 
 const BRANCH: &str = "main|master|develop|trunk|(feature|feat|fix|bugfix|hotfix|chore|docs|refactor|test|ci|perf|build)/[A-Za-z0-9._/#-]+";
 const RELEASE_BRANCH: &str = r"release/v?\d+\.\d+(\.\d+)?";
-const SEMVER_TAG: &str =
-    r"([A-Za-z0-9@._/-]+[@/])?v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?";
+const SEMVER_TAG: &str = r"([A-Za-z0-9@._/-]+[@/]|([A-Za-z]\w*-)+)?v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?";
 const CALVER_TAG: &str = r"([A-Za-z0-9@._/-]+[@/])?v?\d{2,4}\.\d{1,2}(\.\d{1,4})?([.-][0-9A-Za-z.-]+)?";
 /// Machines name their branches themselves.
 const BOT_BRANCH: &str = r"^(dependabot|renovate|snyk|pre-commit-ci|github-actions|gh-readonly-queue|revert|cherry-pick)[/-]|^(gh-pages|HEAD)$";
@@ -235,9 +234,16 @@ fn judge(refs: &Refs, sources: &[Source], config: &Checked, rid: &ReleaseId, rel
     let name = name.unwrap_or_default();
     let problems = findings.len();
     let summary = match worst {
-        Verdict::Pass => {
-            format!("{name}, {} in {} places", rid.version.as_deref().unwrap_or("no version"), sources.len())
-        }
+        Verdict::Pass => match (rid.version.as_deref(), sources.len()) {
+            (None, 0) => format!("{name}, no version is stated anywhere"),
+            (version, places) => {
+                format!(
+                    "{name}, {} in {}",
+                    version.unwrap_or("no version"),
+                    crate::domain::units::count(places, "place")
+                )
+            }
+        },
         _ => format!("{name}: {}{}", findings[0].message, more(problems)),
     };
     let outcome = match worst {
@@ -376,7 +382,7 @@ impl Say<'_> {
             tagged.map(|(t, v)| (format!("tag {t}"), v)).into_iter().chain(stated).collect();
         let Some((first_place, first)) = all.first() else { return };
         for (place, version) in &all[1..] {
-            if version != first {
+            if version != first && !(tag.is_none() && is_on_the_way(version, first)) {
                 let message = format!("{place} says {version}, {first_place} says {first}");
                 self.note(
                     Verdict::Fail,

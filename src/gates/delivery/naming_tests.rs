@@ -207,3 +207,26 @@ fn names_are_suggested() {
     assert_eq!(suggested("Release-1.2"), "release/v1.2");
     assert_eq!(suggested("My Thing!"), "feature/my-thing");
 }
+
+#[test]
+fn work_towards_a_release_agrees_with_it() {
+    let repo = shop("1.5.0-SNAPSHOT");
+    repo.write("CHANGELOG.md", "# Changelog\n\n## 1.5.0\n\n- Later\n").commit("second");
+    let o = outcome(&repo);
+    assert_eq!((o.verdict, rules(&o)), (Verdict::Pass, vec![]), "{o:#?}");
+}
+
+#[test]
+fn a_chart_of_many_is_tagged_with_its_name() {
+    let repo = Scratch::new();
+    repo.write("charts/a/Chart.yaml", "name: a\n").commit("first").tag("ipmi-exporter-0.8.2");
+    let o = outcome(&repo);
+    assert!(!rules(&o).contains(&"tag.name"), "{o:#?}");
+}
+
+#[test]
+fn no_version_is_said_in_words() {
+    let repo = Scratch::new();
+    repo.write("a.txt", "1").commit("first");
+    assert!(outcome(&repo).summary.ends_with("no version is stated anywhere"), "{}", outcome(&repo).summary);
+}

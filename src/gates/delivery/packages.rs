@@ -2,6 +2,7 @@
 //! when it has a package's manifest and nothing that describes how it runs in production.
 
 use crate::gates::context::Repo;
+use crate::gates::facts::Facts;
 
 /// Names, in lower case, of files that say how something runs on a server.
 const DEPLOYABLE: [&str; 17] = [
@@ -61,6 +62,15 @@ const MANIFESTS: [&str; 14] = [
     "configure.ac",
 ];
 
+/// The proof that nothing of the repository runs on a server: a package's manifest, and no framework, page or queue in it.
+pub fn published(repo: &Repo, facts: &Facts) -> Option<String> {
+    let serves = ["framework", "frontend", "queue", "process-manager", "kubernetes", "proxy"];
+    let manifest = package(repo).filter(|_| !serves.iter().any(|kind| facts.any(kind)))?;
+    Some(format!(
+        "{manifest} is published, not deployed: no web framework, no page, nothing that describes a deployment"
+    ))
+}
+
 /// The manifest at the root, when the repository is a package.
 pub fn package(repo: &Repo) -> Option<String> {
     let deployable = |path: &str| {
@@ -85,4 +95,23 @@ pub fn package(repo: &Repo) -> Option<String> {
             .and_then(|b| serde_json::from_slice::<serde_json::Value>(&b).ok())
             .is_some_and(|manifest| manifest["private"] == true && manifest.get("workspaces").is_none());
     (!is_private).then(|| found.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gates::testing;
+
+    #[test]
+    fn a_library_is_published_and_an_app_is_not() {
+        let check = |files: &[(&str, &str)], facts: &[(&'static str, &str)]| {
+            let (_dir, repo) = testing::repo(files);
+            published(&repo, &testing::facts(facts)).is_some()
+        };
+        assert!(check(&[("pyproject.toml", ""), ("src/click/core.py", "")], &[("language", "python")]));
+        assert!(!check(&[("pyproject.toml", ""), ("manage.py", "")], &[("framework", "django")]));
+        assert!(!check(&[("Cargo.toml", ""), ("Dockerfile", "")], &[]));
+        assert!(!check(&[("package.json", "{\"private\": true}")], &[]));
+        assert!(!check(&[("README.md", "")], &[]));
+    }
 }

@@ -236,7 +236,12 @@ fn script(repo: &Repo) -> Option<String> {
 fn changed_migrations(repo: &Repo, git: &Git, tag: &str) -> Vec<Migration> {
     let range = format!("refs/tags/{tag}");
     let listed = git.run(&["diff", "--name-only", "--diff-filter=AM", "-z", &range, "HEAD"]).unwrap_or_default();
-    let found = listed.split('\0').filter_map(|path| migrations::tool(path).map(|tool| (path, tool)));
+    let added = git.run(&["diff", "--name-only", "--diff-filter=A", "-z", &range, "HEAD"]).unwrap_or_default();
+    let added: std::collections::BTreeSet<&str> = added.split('\0').collect();
+    // A numbered migration of the previous release has been run; a change of its text (a formatter's) runs nothing.
+    let numbered = |path: &str| path.rsplit('/').take(2).any(|part| part.starts_with(|c: char| c.is_ascii_digit()));
+    let runs = |path: &&str| added.contains(path) || !numbered(path);
+    let found = listed.split('\0').filter(runs).filter_map(|path| migrations::tool(path).map(|tool| (path, tool)));
     let one = |(path, tool): (&str, migrations::Tool)| {
         let text = repo.read_text(path, DOC_BYTES_MAX).ok()?;
         let down = tool.down_path(path).and_then(|p| repo.read_text(&p, DOC_BYTES_MAX).ok());
@@ -476,5 +481,21 @@ mod tests {
         check("migrations/0003_c.up.sql", "create table x (id int);", Verdict::Warn, &["no-down-step"]);
         repo.write("ROLLBACK.md", &format!("{DOC}Restore note from the backup.\n")).commit("plan");
         check(up, "ALTER TABLE orders DROP COLUMN note;", Verdict::Fail, &["irreversible-migration"]);
+    }
+
+    /// A formatter went over what was run long ago.
+    #[test]
+    fn a_numbered_migration_of_the_last_release_is_not_run_again() {
+        let repo = Scratch::new();
+        let drop = "ALTER TABLE cart DROP COLUMN coupon;\n";
+        repo.write("migrations/2019-01-01-000000_cart/up.sql", drop)
+            .write("migrations/2019-01-01-000000_cart/down.sql", "");
+        repo.write("src/cart.js", "cart.coupon\n").write("ROLLBACK.md", DOC).commit("first").tag("v1.0.0");
+        repo.write("migrations/2019-01-01-000000_cart/up.sql", &format!("-- tidy\n{drop}")).commit("tidy");
+        let open = walk::open(repo.path()).unwrap();
+        let git = open.git.as_ref().unwrap();
+        assert_eq!(changed_migrations(&open, git, "v1.0.0").len(), 0);
+        repo.write("migrations/2020-01-01-000000_more/up.sql", drop).commit("more");
+        assert_eq!(changed_migrations(&walk::open(repo.path()).unwrap(), git, "v1.0.0").len(), 1);
     }
 }

@@ -29,6 +29,16 @@ pub fn of_tag(tag: &str) -> Option<Version> {
     Version::parse(tail).or_else(|| Version::parse(tail.strip_prefix("release-")?))
 }
 
+/// Is one of the two the work that leads to the other: `8.5.0.dev1` or `8.5.0-SNAPSHOT` to `8.5.0`?
+pub fn is_on_the_way(a: &str, b: &str) -> bool {
+    let leads = |work: &str, to: &str| {
+        let rest = work.strip_prefix(to).unwrap_or_default().trim_start_matches(['.', '-', '+']).to_ascii_lowercase();
+        let word = rest.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+        matches!(word, "dev" | "snapshot" | "unreleased" | "next")
+    };
+    leads(a, b) || leads(b, a)
+}
+
 /// Manifests in the order in which they win, then the changelog.
 pub fn of(repo: &Repo) -> Vec<Source> {
     let mut out = Vec::new();
@@ -128,6 +138,17 @@ mod tests {
         assert_eq!(in_package_json("{"), None);
         let pom = "<project>\n<parent>\n<version>3.0.0</version>\n</parent>\n<version>1.1.0</version>\n<dependencies>";
         assert_eq!(in_pom(pom), Some(("1.1.0".into(), 5)));
+    }
+
+    #[test]
+    fn work_leads_to_a_release() {
+        for (work, release) in [("8.5.0.dev", "8.5.0"), ("8.5.0.dev3", "8.5.0"), ("4.0.0", "4.0.0-SNAPSHOT")] {
+            assert!(is_on_the_way(work, release), "{work} {release}");
+        }
+        for (a, b) in [("8.5.0", "8.5.0"), ("8.5.0-rc.1", "8.5.0"), ("8.5.1.dev", "8.5.0"), ("8.5", "8.5.0"), ("", "")]
+        {
+            assert!(!is_on_the_way(a, b), "{a} {b}");
+        }
     }
 
     #[test]

@@ -201,6 +201,9 @@ fn judge_file(file: &SettingsFile, fails: &mut Vec<Finding>, warns: &mut Vec<Fin
     let base64 = report.scheme == "kubernetes-secret";
     for entry in report.entries.iter().filter(|e| e.value == Value::Secret) {
         let (rule, what) = match base64 {
+            true if entry.name.starts_with("stringData") => {
+                ("clear-secret", format!("{} stands in clear in a manifest", entry.name))
+            }
             true => ("base64-secret", format!("{} is base64 in a manifest, which is not encryption", entry.name)),
             false => ("clear-secret", format!("{} stands in clear", entry.name)),
         };

@@ -21,6 +21,7 @@ use crate::domain::service::Profile;
 use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::Repo;
+use crate::gates::delivery::packages;
 use crate::gates::manifests::{self, Manifests, Place, Purpose, Unread, platform::Care};
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
@@ -93,7 +94,12 @@ impl Gate for RestartHealth {
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let serves = ctx.facts.any("framework");
-            ctx.in_repo(move |repo, config| judge(&look(repo, &config.infrastructure.restart_health, serves))).await
+            let facts = ctx.facts.clone();
+            ctx.in_repo(move |repo, config| {
+                let seen = look(repo, &config.infrastructure.restart_health, serves);
+                judge(&Seen { published: packages::published(repo, &facts), ..seen })
+            })
+            .await
         })
     }
 }
@@ -125,6 +131,8 @@ struct Seen {
     managed: Vec<String>,
     /// A rehearsal (kill, healthy again in time) of this release has been seen. The rehearsal itself is not built yet.
     rehearsed: bool,
+    /// The proof that nothing of it runs on a server.
+    published: Option<String>,
 }
 
 impl Seen {
@@ -261,6 +269,9 @@ fn nothing(seen: &Seen) -> Outcome {
             format!("; left out: {path} ({}){more}", purpose.word())
         }
     };
+    if let Some(proof) = &seen.published {
+        return Outcome::skip("not-deployed", proof.clone());
+    }
     Outcome::error("no-runtime", format!("nothing says how the product runs{left_out}")).hint(
         "commit what runs it: compose file, Kubernetes manifests, PM2 ecosystem, systemd unit, Procfile or platform file",
     )

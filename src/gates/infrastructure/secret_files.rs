@@ -299,7 +299,7 @@ fn kubernetes_secret(report: &mut FileReport, document: &Json, text: &str) {
             let state = match secret_values::classify(name, value) {
                 Value::Encrypted => Value::Encrypted,
                 Value::Reference => Value::Reference,
-                _ if value.trim().is_empty() => Value::Plain,
+                _ if value.trim().is_empty() || section == "stringData" && is_address(name) => Value::Plain,
                 _ => Value::Secret,
             };
             report.entries.push(Entry {
@@ -309,6 +309,13 @@ fn kubernetes_secret(report: &mut FileReport, document: &Json, text: &str) {
             });
         }
     }
+}
+
+/// Where something is and who asks for it; people put these beside the password, and they are none.
+fn is_address(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let last = name.rsplit(['.', '_', '-']).next().unwrap_or(&name);
+    ["host", "port", "type", "provider", "database", "username", "user", "dbname", "region", "scheme"].contains(&last)
 }
 
 /// Settings nest a few levels; the YAML parser's own budget is wider.

@@ -31,7 +31,7 @@ static SECRET_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// Endings that turn a secret word into something about a secret.
 static ABOUT_NAME: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(
-        r"(?i)(public_?key|publishable_?key|site_?key|cache_?key|primary_?key|foreign_?key|sort_?key|key_?id|access_?key_?id|bypass|compass|^next_public_|^vite_|^react_app_|^nuxt_public_|^gatsby_|^expo_public_|^dotenv_public_key)",
+        r"(?i)(from_?secret$|existing_?secret$|secret_?name$|public_?key|publishable_?key|site_?key|cache_?key|primary_?key|foreign_?key|sort_?key|key_?id|access_?key_?id|bypass|compass|^next_public_|^vite_|^react_app_|^nuxt_public_|^gatsby_|^expo_public_|^dotenv_public_key)",
     )
     .ok()
 });
@@ -73,7 +73,10 @@ pub fn classify(name: &str, value: &str) -> Value {
         return Value::Secret;
     }
     let public = ABOUT_NAME.as_ref().is_some_and(|r| r.is_match(name));
-    let random = value.len() >= SUSPECT_CHARS_MIN
+    // `quay.io/jiralert/jiralert-linux-amd64`: an image, a host, a path.
+    let place = value.contains('/') && value.split('/').next().is_some_and(|host| host.contains('.'));
+    let random = !place
+        && value.len() >= SUSPECT_CHARS_MIN
         && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=_-.".contains(&b))
         && value.bytes().any(|b| b.is_ascii_digit())
         && value.bytes().any(|b| b.is_ascii_alphabetic())
@@ -131,6 +134,9 @@ fn is_harmless(value: &str) -> bool {
         ]
         .iter()
         .any(|p| lower.starts_with(p))
+        // The word for it, where the value belongs: `token: "token"`.
+        || matches!(lower.as_str(), "token" | "apikey" | "api_key" | "api-key")
+        || (value.starts_with("Your") || value.starts_with("My")) && value.bytes().all(|b| b.is_ascii_alphabetic())
         || lower.bytes().all(|b| matches!(b, b'x' | b'*' | b'.' | b'-'))
 }
 
@@ -213,6 +219,13 @@ mod tests {
             check("DB_PASSWORD", value, Value::Plain);
         }
         check("BUILD", "f3Kd92mZpQ7xL1vT8sWc4Rb6", Value::Suspect);
+        // What charts say by default: the word where the value belongs, an image, the name of somebody else's secret.
+        check("token", "token", Value::Plain);
+        check("apiToken", "YourPingdomApiToken", Value::Plain);
+        check("repository", "quay.io/jiralert/jiralert-linux-amd64", Value::Plain);
+        check("configFromSecret", "prometheus-settings", Value::Plain);
+        check("existingSecret", "prometheus-settings", Value::Plain);
+        check("DB_PASSWORD", "YourMother1", Value::Secret);
         check("REGION", "eu-central-1-with-a-long-name", Value::Plain);
     }
 }

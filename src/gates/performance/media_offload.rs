@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::problem::Problem;
 use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
+use crate::gates::code::syntax::Source;
 use crate::gates::code::upload_settings;
 use crate::gates::code::uploads::{self, Code, Framework, Sign, Trace, What};
 use crate::gates::context::Repo;
@@ -125,6 +126,8 @@ struct Seen {
     fails: Vec<Finding>,
     notes: Vec<Finding>,
     inspected: usize,
+    /// Is there program code of any kind?
+    has_code: bool,
     /// Words of uploads where no sign was found.
     traces: Vec<Trace>,
     /// MinIO in the product's own compose file or manifests.
@@ -140,7 +143,8 @@ fn look(repo: &Repo, mut code: Code, config: &Config) -> Seen {
     let frameworks: BTreeSet<Framework> = code.signs.iter().filter_map(|s| framework(&s.what)).collect();
     code.traces.retain(|t| !patterns::covers(excluded.as_ref(), &t.file));
     let traces = std::mem::take(&mut code.traces);
-    let mut seen = Seen { inspected: code.inspected, traces, ..Seen::default() };
+    let has_code = repo.files.iter().any(|f| Source::of(&f.path).is_some());
+    let mut seen = Seen { inspected: code.inspected, has_code, traces, ..Seen::default() };
     for framework in frameworks {
         let (signs, unknown) = upload_settings::look(repo, framework);
         code.signs.extend(signs);
@@ -316,6 +320,8 @@ fn nothing(seen: &Seen) -> Outcome {
             format!("{file}:{line} speaks of uploads ({word}), and nothing shows where they go"),
         )
         .hint("name the storage in the settings, or check by hand and leave the file out with exclude")
+    } else if seen.inspected == 0 && !seen.has_code {
+        Outcome::skip("no-source", "no file of the repository is program code")
     } else if seen.inspected == 0 {
         Outcome::error("nothing-to-inspect", "no source file that runs in production")
             .hint("give --repo the product's own repository")

@@ -20,6 +20,7 @@ use crate::gates::context::Repo;
 use crate::gates::facts::changelog::{self, Entry};
 use crate::gates::facts::git::Git;
 use crate::gates::facts::semver::Version;
+use crate::gates::facts::versions::is_on_the_way;
 use crate::gates::facts::{rid, versions};
 use crate::gates::proof::{Fixture, Proof, TODAY};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
@@ -203,7 +204,8 @@ fn judge(
         })
     };
     let found = entries.iter().find(|e| match (&e.version, wanted) {
-        (Some(version), Some(wanted)) => bare(version) == wanted,
+        // Work goes on under `8.5.0.dev`; its section is the one of 8.5.0.
+        (Some(version), Some(wanted)) => bare(version) == wanted || !release && is_on_the_way(bare(version), wanted),
         (Some(_), None) => true,
         (None, _) => false,
     });
@@ -212,13 +214,14 @@ fn judge(
         let version = wanted.unwrap_or("this release");
         let from = since.tag.as_deref().map(|t| format!(" (changes since {t})")).unwrap_or_default();
         let hint = format!("write `## [{version}] - {}` in {file}{from}", today.format("%Y-%m-%d"));
-        let top = entries.iter().find_map(|e| e.version.as_deref()).unwrap_or("none");
+        let top = entries.iter().find_map(|e| e.version.as_deref());
+        let newest = top.map_or("no section names a version".to_string(), |v| format!("the newest is {v}"));
         let outcome = if draft && !release {
             Outcome::warn(format!("{file} has changes under Unreleased, none under {version} yet"))
         } else if draft {
             Outcome::fail(format!("{file} has changes under Unreleased only, nothing under {version}"))
         } else {
-            Outcome::fail(format!("{file} has no section for {version} (the newest is {top})"))
+            Outcome::fail(format!("{file} has no section for {version} ({newest})"))
         };
         let known = entries.len() as u64;
         return outcome

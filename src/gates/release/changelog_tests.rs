@@ -132,3 +132,12 @@ fn the_announcement_takes_its_text_from_here() {
     assert_eq!(text_of(&open, Some("v1.4.0")).unwrap(), "### Added\n- Pay by card");
     assert_eq!(text_of(&open, Some("9.9.9")), None);
 }
+
+#[test]
+fn work_goes_on_under_the_section_to_come() {
+    let repo = Scratch::new();
+    repo.write("package.json", "{\"version\": \"1.4.0-dev\"}").write("CHANGELOG.md", GOOD).commit("work");
+    let o = outcome_with(&repo, false);
+    assert_eq!(o.verdict, Verdict::Pass, "{o:#?}");
+    assert_eq!(outcome_with(&repo, true).verdict, Verdict::Fail, "a release is no development version");
+}

@@ -66,3 +66,14 @@ fn only_what_ships_is_looked_into() {
     let traces: Vec<_> = code.traces.iter().map(|t| (t.file.as_str(), t.line)).collect();
     assert_eq!((code.signs.len(), code.inspected, traces), (2, 3, vec![("src/C.cs", 2), ("views/d.html", 1)]));
 }
+
+/// A form stands in a page; in Python `type="file"` is an argument.
+#[test]
+fn a_form_is_no_trace_outside_of_pages() {
+    let (_dir, repo) = crate::gates::testing::repo(&[
+        ("src/types.py", "raise BadParameter(type=\"file\")\n"),
+        ("src/form.jsx", "export const F = () => <input type=\"file\" />\n"),
+    ]);
+    let traces: Vec<String> = look(&repo).traces.into_iter().map(|t| t.file).collect();
+    assert_eq!(traces, ["src/form.jsx"]);
+}

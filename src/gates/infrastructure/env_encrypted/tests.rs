@@ -128,3 +128,11 @@ fn git_crypt_is_seen_in_the_blob_not_in_the_work_tree() {
     let outcome = check_repo(&testing::open(dir.path()), Verdict::Pass, &[]);
     assert_eq!(outcome.summary, "1 file(s) encrypted; kept by git-crypt");
 }
+
+/// A binding's address stands beside its password; only the password is one.
+#[test]
+fn a_manifest_in_clear_is_told_by_its_secrets() {
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData:\n  host: db\n  port: \"5432\"\n  type: postgresql\n  username: shop\n  password: hunter2\n";
+    let outcome = check(&[("k8s/db.yaml", secret)], Verdict::Fail, &["k8s/db.yaml clear-secret"]);
+    assert_eq!(outcome.findings[0].message, "stringData.password stands in clear in a manifest");
+}

@@ -172,7 +172,9 @@ fn probes(workload: &Workload, container: &Container, seen: &mut Seen) {
         }
     }
     let Some(liveness) = &container.liveness else { return };
-    if container.readiness.as_ref().is_some_and(|r| r.action == liveness.action) {
+    // Whether a port is open depends on nothing else, so one probe may serve for both.
+    let port_alone = matches!(liveness.action, Action::Tcp { .. });
+    if !port_alone && container.readiness.as_ref().is_some_and(|r| r.action == liveness.action) {
         let problem = "the liveness probe is the readiness probe: when a dependency is out, every pod is restarted";
         let fix = "let livenessProbe ask a path that tests no dependency (/live), or remove it";
         seen.fail("identical-probes", &at(liveness.line), &what, problem, fix);

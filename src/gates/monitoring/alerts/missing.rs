@@ -7,6 +7,7 @@ use super::world::name_of;
 use crate::domain::units::count;
 use crate::domain::verdict::{Finding, Outcome, Severity, Tier};
 use crate::gates::GateContext;
+use crate::gates::delivery::packages;
 
 /// Files that say who runs the code, when it is nobody's machine.
 const SERVERLESS: &[(&str, &str)] = &[
@@ -60,6 +61,11 @@ pub fn outcome(ctx: &GateContext, family: Family, found: &Found, live: bool) -> 
 
 /// Not applicable, with the proof.
 fn skip(ctx: &GateContext, family: Family) -> Option<Outcome> {
+    let published = || packages::published(ctx.repo.as_ref()?, &ctx.facts);
+    by_family(ctx, family).or_else(|| published().map(|proof| Outcome::skip("not-deployed", proof)))
+}
+
+fn by_family(ctx: &GateContext, family: Family) -> Option<Outcome> {
     let repo = ctx.repo.as_ref()?;
     match family {
         Family::Backlog if !ctx.facts.any("queue") => Some(Outcome::skip(
@@ -124,6 +130,14 @@ fn is_logql(text: &str) -> bool {
     ["|=", "|~", "| json", "| logfmt", "!= `", "|json", "count_over_time({", "rate({"].iter().any(|w| text.contains(w))
 }
 
+/// Does a rule of the repository name it?
+fn metric_is_seen(found: &Found, metric: &str) -> bool {
+    let exprs = found.alerts.iter().filter_map(|r| r.expr.as_ref().ok());
+    let mut exprs = exprs.chain(found.records.values().flatten().map(|r| &r.expr));
+    let base = metric.strip_suffix("_count").unwrap_or(metric);
+    exprs.any(|e| e.selectors().iter().any(|s| name_of(s).is_some_and(|n| n.starts_with(base))))
+}
+
 /// A rule to start from, on a metric that the product has.
 fn suggestion(ctx: &GateContext, family: Family, found: &Found) -> String {
     let known = |wanted: fn(Role) -> bool| {
@@ -179,7 +193,10 @@ fn suggestion(ctx: &GateContext, family: Family, found: &Found) -> String {
             (metric, rule)
         }
     };
-    let own = ctx.facts.any("metrics") || !found.alerts.is_empty() || !found.records.is_empty();
+    // A library that counts says nothing of what the machine's exporter is called.
+    let seen = metric_is_seen(found, &metric);
+    let counts = family == Family::Errors && ctx.facts.any("metrics");
+    let own = seen || counts;
     let whose = if own { "for your metric" } else { "on a metric such as" };
     format!("a rule {whose} {metric}: {rule}, for: 5m")
 }

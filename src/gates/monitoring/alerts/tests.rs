@@ -124,6 +124,16 @@ async fn good_rules_without_a_server_warn() {
 }
 
 #[tokio::test]
+async fn a_library_runs_nowhere() {
+    for gate in GATES {
+        let library = run(gate, &[("pyproject.toml", "[project]\nname = \"x\"\n")], None, false).await;
+        let told = (library.verdict, library.reason.as_deref());
+        // Without a queue there is no backlog, deployed or not.
+        assert!(matches!(told, (Verdict::Skip, Some("not-deployed" | "no-queue"))), "{library:#?}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_and_nothing_readable() {
     for gate in GATES {
         let none = run(gate, &[("README.md", "x")], None, true).await;

@@ -122,7 +122,10 @@ fn without_uploads_it_is_skipped_with_proof() {
 #[test]
 fn cannot_tell() {
     let reason = |files: &[(&str, &str)]| check(files, Verdict::Error, &[]).reason.unwrap_or_default();
-    assert_eq!(reason(&[("README.md", "hello\n")]), "nothing-to-inspect");
+    assert_eq!(reason(&[("scripts/seed.js", "x\n")]), "nothing-to-inspect");
+    // A module of Terraform alone has no program that could take a file.
+    let module = check(&[("main.tf", "resource \"aws_eks_cluster\" \"x\" {}\n")], Verdict::Skip, &[]);
+    assert_eq!(module.reason.as_deref(), Some("no-source"));
     assert_eq!(reason(&[("src/A.cs", "class A { void F(IFormFile f) {} }\n")]), "uploads-not-understood");
     assert_eq!(reason(&[("src/a.js", "x\n"), ("views/a.ejs", "<input type=\"file\">\n")]), "uploads-not-understood");
     assert_eq!(reason(&[("src/a.js", "const up = multer({ storage });\n")]), "storage-unknown");
