@@ -10,8 +10,13 @@ mod allowed;
 mod archives;
 mod assignment;
 mod checks;
+mod content;
+mod curl;
 mod files;
+mod gitleaks;
 mod history;
+mod judge;
+mod kubernetes;
 mod named;
 mod rules;
 mod scan;
@@ -28,11 +33,12 @@ use ignore::gitignore::Gitignore;
 use serde::{Deserialize, Serialize};
 
 use self::allowed::Allowed;
+use self::gitleaks::{Asked, Gitleaks};
 use self::history::{History, Past};
-use self::scan::{Hit, scan};
+use self::judge::judge;
+use self::scan::{Hit, View, scan};
 use crate::domain::evidence::sha256_hex;
 use crate::domain::problem::Problem;
-use crate::domain::units::count;
 use crate::domain::verdict::{Class, Confidence, Finding, Outcome, Severity, Tier};
 use crate::gates::context::{Repo, RepoFile};
 use crate::gates::facts::git::GitError;
@@ -133,8 +139,10 @@ struct Seen {
     unreadable: Vec<String>,
     findings: Vec<Finding>,
     rows: Vec<serde_json::Value>,
-    /// Low confidence: counted, not listed.
-    doubtful: u64,
+    /// Low confidence: counted, and told in the evidence alone.
+    doubtful: Vec<serde_json::Value>,
+    /// What `.gitleaks.toml` says and cannot be obeyed.
+    unread: Vec<String>,
     history: Reach,
 }
 
@@ -144,10 +152,8 @@ enum Reach {
     #[default]
     NotAsked,
     NoGit,
-    Commits {
-        commits: u64,
-        shallow: bool,
-    },
+    /// As far as it goes; what was found is told already.
+    Looked(History),
     Failed(GitError),
 }
 
@@ -196,12 +202,15 @@ impl Reader for Looking {
 
     fn read(&self, file: &RepoFile, text: Option<&[u8]>) -> Looked {
         let Some(text) = text else { return Looked { told: Vec::new(), whole: false } };
-        let Some(archive) = archives::unpack(&file.path, text) else {
-            return Looked { told: told(&file.path, text, &self.allowed), whole: true };
-        };
-        let inner = |e: &archives::Entry| told(&format!("{}!{}", file.path, e.path), &e.bytes, &self.allowed);
-        Looked { told: archive.entries.iter().flat_map(inner).collect(), whole: !archive.partly }
+        looked(&file.path, text, &self.allowed)
     }
+}
+
+/// The secrets of one file, and of those within it.
+fn looked(path: &str, bytes: &[u8], allowed: &Allowed) -> Looked {
+    let mut found = Vec::new();
+    let whole = content::texts(path, bytes, &mut |path, text| found.extend(told(path, text, allowed)));
+    Looked { told: found, whole }
 }
 
 /// Adds up what was found in each file, and looks at the history.
@@ -216,7 +225,7 @@ fn gather(repo: &Repo, looking: &Looking, found: Found<Looking>, config: &Config
         let mut ordinals = BTreeMap::new();
         for told in told {
             present.insert(told.hit.value.clone());
-            let key = (told.path.clone(), told.hit.rule, told.masked.clone());
+            let key = (told.path.clone(), told.hit.name().to_string(), told.masked.clone());
             let ordinal = ordinals.entry(key).and_modify(|n| *n += 1).or_insert(0u32);
             let place = (told.line, told.column);
             let mut finding = finding(&told.hit, &told.path, place, &told.masked, *ordinal, None);
@@ -227,17 +236,21 @@ fn gather(repo: &Repo, looking: &Looking, found: Found<Looking>, config: &Config
             seen.add(finding, &told.hit, None);
         }
     }
+    seen.unread = looking.allowed.gitleaks.problems.clone();
     seen.history = match &repo.git {
         _ if !config.history => Reach::NotAsked,
         None => Reach::NoGit,
-        Some(git) => match history::look(git, &present, HISTORY_WITHIN) {
-            Ok(History { past, commits, shallow }) => {
-                for past in past.into_iter().filter(|p| !looking.is_excluded(&p.path)) {
+        Some(git) => match history::look(git, &looking.allowed.gitleaks, &present, HISTORY_WITHIN) {
+            Ok(mut history) => {
+                for past in std::mem::take(&mut history.past) {
+                    if looking.is_excluded(&past.path) {
+                        continue;
+                    }
                     let mut finding = finding(&past.hit, &past.path, (past.line, 1), &past.masked, 0, Some(&past));
-                    finding.suppressed = looking.allowed.by(&past.path, past.line, &past.masked, &past.hit.value.0);
+                    finding.suppressed = looking.allowed.by(&past.asked(), past.line);
                     seen.add(finding, &past.hit, Some(&past));
                 }
-                Reach::Commits { commits, shallow }
+                Reach::Looked(history)
             }
             Err(error) => Reach::Failed(error),
         },
@@ -245,10 +258,21 @@ fn gather(repo: &Repo, looking: &Looking, found: Found<Looking>, config: &Config
     seen
 }
 
+/// By our rules, and by the team's own where ours see nothing.
+fn hits(text: &[u8], path: &str, view: View, own: &Gitleaks) -> Vec<Hit> {
+    let mut hits = scan(text, path, view);
+    for hit in own.find(text, path) {
+        if !hits.iter().any(|known| known.place.start < hit.place.end && hit.place.start < known.place.end) {
+            hits.push(hit);
+        }
+    }
+    hits
+}
+
 /// The secrets of one text.
 fn told(path: &str, text: &[u8], allowed: &Allowed) -> Vec<Told> {
     let Some(view) = files::view(path, text) else { return Vec::new() };
-    let hits = scan(text, path, view);
+    let hits = hits(text, path, view, &allowed.gitleaks);
     if hits.is_empty() {
         return Vec::new();
     }
@@ -259,13 +283,15 @@ fn told(path: &str, text: &[u8], allowed: &Allowed) -> Vec<Told> {
         let line = before.iter().filter(|b| **b == b'\n').count() as u32 + 1;
         let begins = before.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
         let column = String::from_utf8_lossy(&before[begins..]).chars().count() as u32 + 1;
-        let (ours, unreasoned) = match suppression::inline(&lines, line, ABOUT.id, hit.rule) {
+        let (ours, unreasoned) = match suppression::inline(&lines, line, ABOUT.id, hit.name()) {
             Some(Inline::Allowed(why)) => (Some(why), false),
             Some(Inline::NoReason(_)) => (None, true),
             None => (None, false),
         };
         let said = lines.get(line as usize - 1).copied().unwrap_or_default();
-        let suppressed = ours.or_else(|| allowed.by(path, line, said, &hit.value.0));
+        let (rule, secret) = (hit.name(), &hit.value.0[..]);
+        let asked = Asked { rule, path, line: said, secret, matched: &text[hit.place.clone()], commit: None };
+        let suppressed = ours.or_else(|| allowed.by(&asked, line));
         let masked = masked(text, &hit.place);
         Told { path: path.to_string(), hit, line, column, masked, suppressed, unreasoned }
     };
@@ -291,7 +317,7 @@ fn finding(
     ordinal: u32,
     past: Option<&Past>,
 ) -> Finding {
-    let mut message = format!("{} ({})", hit.rule, hit.provider);
+    let mut message = format!("{} ({})", hit.name(), hit.provider);
     match hit.valid {
         Some(true) => message.push_str(", its structure is valid"),
         Some(false) => message.push_str(", its checksum is wrong"),
@@ -306,10 +332,10 @@ fn finding(
     }
     // The line's own text may hold another secret: only its hash goes out.
     let line_hash = sha256_hex(masked.as_bytes());
-    let mut identity = vec![hit.rule, path, &line_hash];
+    let mut identity = vec![hit.name(), path, &line_hash];
     let ordinal = ordinal.to_string();
     identity.push(&ordinal);
-    Finding::new(hit.rule, hit.severity, message)
+    Finding::new(hit.name(), hit.severity, message)
         .confidence(hit.confidence)
         .at(path, line, column)
         .fix(format!(
@@ -322,11 +348,11 @@ fn finding(
 impl Seen {
     fn add(&mut self, finding: Finding, hit: &Hit, past: Option<&Past>) {
         if hit.confidence == Confidence::Low {
-            self.doubtful += 1;
+            self.doubtful.push(serde_json::json!({"rule": hit.name(), "file": finding.file, "line": finding.line}));
             return;
         }
         self.rows.push(serde_json::json!({
-            "rule": hit.rule, "file": finding.file, "line": finding.line, "length": hit.value.0.len(),
+            "rule": hit.name(), "file": finding.file, "line": finding.line, "length": hit.value.0.len(),
             "entropy": (hit.entropy * 100.0).round() / 100.0, "structure_valid": hit.valid, "encoded": hit.encoded,
             "commit": past.map(|p| &p.commit), "author_date": past.map(|p| &p.author_date), "still_there": past.is_none(),
             "suppressed": finding.suppressed, "fingerprint": finding.fingerprint,
@@ -335,68 +361,7 @@ impl Seen {
     }
 }
 
-/// Keeps one piece of evidence well under its limit of 1 MiB.
-const EVIDENCE_ROWS_MAX: usize = 1000;
-/// Share of files that must have been inspected for a pass (gates.md 0.1).
-const COVERED_SHARE_MIN: f64 = 0.90;
-
-/// Pure: what was seen, to a verdict.
-fn judge(seen: &Seen) -> Outcome {
-    if seen.known == 0 {
-        return Outcome::error("nothing-to-inspect", "the repository has no file")
-            .hint("check that --repo names the product's sources");
-    }
-    let open = |f: &&Finding| f.suppressed.is_none();
-    let blocks = |f: &&Finding| f.severity >= Severity::High && f.confidence == Confidence::High;
-    let warns = |f: &&Finding| !blocks(f) && f.severity >= Severity::Medium;
-    let fails: Vec<&Finding> = seen.findings.iter().filter(open).filter(blocks).collect();
-    let doubts: Vec<&Finding> = seen.findings.iter().filter(open).filter(warns).collect();
-    let (whole, trouble) = match &seen.history {
-        Reach::NotAsked => (" (the history was not looked at)".to_string(), None),
-        Reach::NoGit => (String::new(), Some("this is not a git repository: its history cannot be looked at".into())),
-        Reach::Commits { commits, shallow: false } => (format!(" and {}", count(*commits as usize, "commit")), None),
-        Reach::Commits { commits, shallow: true } => {
-            let how = "the clone is shallow: fetch all of it (actions/checkout with fetch-depth: 0, GIT_DEPTH: 0)";
-            (format!(" and {}", count(*commits as usize, "commit")), Some(how.to_string()))
-        }
-        Reach::Failed(error) => (String::new(), Some(format!("the history could not be read: {error}"))),
-    };
-    let places = format!("{}{whole}", count(seen.inspected as usize, "file"));
-    let outcome = if !fails.is_empty() {
-        Outcome::fail(format!("{} in {places}", count(fails.len(), "secret")))
-    } else if matches!(seen.history, Reach::Failed(_)) {
-        let why = trouble.unwrap_or_default();
-        return Outcome::error("history-unreadable", why)
-            .findings(seen.findings.clone())
-            .covered(seen.inspected, seen.known);
-    } else if !doubts.is_empty() {
-        Outcome::warn(format!("{} in {places}", count(doubts.len(), "possible secret")))
-    } else if let Some(why) = trouble {
-        Outcome::warn(format!("no secrets in {places}, but {why}"))
-    } else if (seen.inspected as f64) < seen.known as f64 * COVERED_SHARE_MIN {
-        Outcome::warn(format!("no secrets in the {} of {} files inspected", seen.inspected, seen.known))
-    } else {
-        Outcome::pass(format!("no secrets in {places}"))
-    };
-    let outcome = match fails.first().or(doubts.first()) {
-        Some(f) => outcome.hint(format!(
-            "{} at {}:{}: {}",
-            f.message,
-            f.file.as_deref().unwrap_or_default(),
-            f.line.unwrap_or_default(),
-            f.fix
-        )),
-        None => outcome,
-    };
-    let suppressed = seen.findings.iter().filter(|f| f.suppressed.is_some()).count();
-    let evidence = serde_json::json!({
-        "files": {"known": seen.known, "inspected": seen.inspected, "unreadable": seen.unreadable.iter().take(EVIDENCE_ROWS_MAX).collect::<Vec<_>>()},
-        "suppressed": suppressed, "doubtful": seen.doubtful, "found_total": seen.rows.len(),
-        "found": seen.rows.iter().take(EVIDENCE_ROWS_MAX).collect::<Vec<_>>(),
-    });
-    let outcome = outcome.value(fails.len(), 0).tier(Tier::E1).covered(seen.inspected, seen.known);
-    outcome.findings(seen.findings.clone()).evidence("secrets", evidence)
-}
-
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_places;

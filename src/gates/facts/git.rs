@@ -54,6 +54,9 @@ impl Git {
         Command::new("git")
             .arg("--no-pager")
             .args(["-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false"])
+            // What git keeps in memory of packs: its own limits are for machines that do nothing else.
+            .args(["-c", "core.packedGitLimit=24m", "-c", "core.packedGitWindowSize=1m"])
+            .args(["-c", "core.deltaBaseCacheLimit=24m"])
             .args(["-c", "protocol.allow=never", "-C"])
             .arg(&self.root)
             .args(args)
@@ -77,10 +80,33 @@ impl Git {
         &self,
         args: &[&str],
         time: Duration,
+        each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), GitError> {
+        let child = self.spawn(args, Stdio::null())?;
+        self.streamed(args, child, time, each)
+    }
+
+    /// The same, with `input` on its standard input.
+    pub fn stream_with(
+        &self,
+        args: &[&str],
+        input: String,
+        time: Duration,
+        each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), GitError> {
+        let mut child = self.spawn(args, Stdio::piped())?;
+        feed(&mut child, input);
+        self.streamed(args, child, time, each)
+    }
+
+    fn streamed(
+        &self,
+        args: &[&str],
+        mut child: Child,
+        time: Duration,
         mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<(), GitError> {
         let command = args.first().copied().unwrap_or_default().to_string();
-        let mut child = self.spawn(args, Stdio::null())?;
         let err = drain(child.stderr.take(), 64 * 1024);
         let Some(out) = child.stdout.take() else { return Err(GitError::Missing) };
         let (child, ended) = (Arc::new(Mutex::new(child)), Arc::new(AtomicBool::new(false)));
@@ -125,13 +151,7 @@ impl Git {
     /// The same, with `input` on its standard input.
     pub fn run_with(&self, args: &[&str], input: String) -> Result<String, GitError> {
         let mut child = self.spawn(args, Stdio::piped())?;
-        if let Some(mut pipe) = child.stdin.take() {
-            // On a thread of its own: git may answer before it has read everything.
-            std::thread::spawn(move || {
-                use std::io::Write as _;
-                let _ = pipe.write_all(input.as_bytes());
-            });
-        }
+        feed(&mut child, input);
         self.output(args, child)
     }
 
@@ -154,6 +174,16 @@ impl Git {
             return Err(GitError::Failed { command, message: first_line(&text) });
         }
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+/// On a thread of its own: git may answer before it has read everything.
+fn feed(child: &mut Child, input: String) {
+    if let Some(mut pipe) = child.stdin.take() {
+        std::thread::spawn(move || {
+            use std::io::Write as _;
+            let _ = pipe.write_all(input.as_bytes());
+        });
     }
 }
 
@@ -275,6 +305,13 @@ mod tests {
         .unwrap();
         assert_eq!(subjects, ["second\n", "first\n"]);
         assert_eq!(git.stream(&log, minute, |_| ControlFlow::Break(())), Ok(()));
+        let (mut told, head) = (String::new(), git.run(&["rev-parse", "HEAD:a"]).unwrap());
+        git.stream_with(&["cat-file", "--batch-check=%(objectsize)"], head, minute, |line| {
+            told += &String::from_utf8_lossy(line);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(told, "1\n");
         assert!(git.stream(&["log", "nothing-here"], minute, |_| ControlFlow::Continue(())).is_err());
         // It waits for our answer, which never comes.
         let stuck = git.stream(&["cat-file", "--batch", "--buffer", "--batch-all-objects"], Duration::ZERO, |_| {

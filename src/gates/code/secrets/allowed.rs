@@ -5,9 +5,7 @@
 
 use std::collections::HashSet;
 
-use regex::Regex;
-use serde::Deserialize;
-
+use super::gitleaks::{Asked, Gitleaks};
 use crate::domain::evidence::hex;
 use crate::gates::context::Repo;
 
@@ -24,30 +22,7 @@ pub(super) struct Allowed {
     places: HashSet<String>,
     /// SHA-1 of secrets in `.secrets.baseline`, in hex.
     hashes: HashSet<String>,
-    lists: Vec<List>,
-}
-
-/// One allow list of `.gitleaks.toml`.
-#[derive(Debug, Default)]
-struct List {
-    paths: Vec<Regex>,
-    values: Vec<Regex>,
-    words: Vec<String>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct GitleaksToml {
-    allowlist: Option<AllowList>,
-    allowlists: Vec<AllowList>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct AllowList {
-    paths: Vec<String>,
-    regexes: Vec<String>,
-    stopwords: Vec<String>,
+    pub gitleaks: Gitleaks,
 }
 
 impl Allowed {
@@ -67,18 +42,13 @@ impl Allowed {
         let files = baseline["results"].as_object().into_iter().flat_map(|files| files.values());
         let entries = files.filter_map(serde_json::Value::as_array).flatten();
         allowed.hashes.extend(entries.filter_map(|e| e["hashed_secret"].as_str()).map(str::to_ascii_lowercase));
-        let gitleaks: GitleaksToml = toml::from_str(&text(".gitleaks.toml")).unwrap_or_default();
-        let regexes = |texts: Vec<String>| texts.iter().filter_map(|t| Regex::new(t).ok()).collect();
-        allowed.lists.extend(gitleaks.allowlist.into_iter().chain(gitleaks.allowlists).map(|list| List {
-            paths: regexes(list.paths),
-            values: regexes(list.regexes),
-            words: list.stopwords.iter().map(|w| w.to_lowercase()).collect(),
-        }));
+        allowed.gitleaks = Gitleaks::read(&text);
         allowed
     }
 
-    /// By what this secret is allowed, in words for the report.
-    pub fn by(&self, path: &str, number: u32, line: &str, value: &[u8]) -> Option<String> {
+    /// By what this secret is allowed, in words for the report. `number` is the line's.
+    pub fn by(&self, asked: &Asked<'_>, number: u32) -> Option<String> {
+        let Asked { path, line, secret, .. } = *asked;
         if let Some(comment) = COMMENTS.iter().find(|c| line.contains(**c)) {
             return Some(format!("{comment} on line {number}"));
         }
@@ -86,19 +56,12 @@ impl Allowed {
             return Some(".gitleaksignore".into());
         }
         if !self.hashes.is_empty() {
-            let sha1 = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, value);
+            let sha1 = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, secret);
             if self.hashes.contains(&hex(sha1.as_ref())) {
                 return Some(".secrets.baseline".into());
             }
         }
-        let value = String::from_utf8_lossy(value);
-        let lower = value.to_lowercase();
-        let listed = self.lists.iter().any(|list| {
-            list.paths.iter().any(|r| r.is_match(path))
-                || list.values.iter().any(|r| r.is_match(&value))
-                || list.words.iter().any(|w| lower.contains(w))
-        });
-        listed.then(|| "the allow list of .gitleaks.toml".into())
+        self.gitleaks.overlooks(asked)
     }
 }
 
@@ -121,7 +84,9 @@ mod tests {
             ),
         ]);
         let allowed = Allowed::read(&repo);
-        let by = |path: &str, number, line: &str, value: &str| allowed.by(path, number, line, value.as_bytes());
+        let by = |path: &str, number, line: &str, value: &str| {
+            allowed.by(&Asked { path, line, secret: value.as_bytes(), ..Asked::default() }, number)
+        };
         assert_eq!(by("src/a.js", 7, "", "x").as_deref(), Some(".gitleaksignore"));
         assert_eq!(by("src/b.js", 9, "", "x").as_deref(), Some(".gitleaksignore"));
         assert_eq!(by("src/a.js", 8, "", "v4lue").as_deref(), Some(".secrets.baseline"));
@@ -133,8 +98,7 @@ mod tests {
             Some("pragma: allowlist secret on line 2")
         );
         assert_eq!(by("a", 2, "", "other"), None);
-        assert!(
-            Allowed::read(&testing::repo(&[(".gitleaks.toml", "[["), (".secrets.baseline", "{")]).1).lists.is_empty()
-        );
+        let broken = testing::repo(&[(".gitleaks.toml", "[["), (".secrets.baseline", "{")]);
+        assert_eq!(Allowed::read(&broken.1).gitleaks.problems.len(), 1);
     }
 }

@@ -1,5 +1,6 @@
-//! Files within archives: zip (jar, war, whl, docx and their like), gzip and tar. Read in memory, nothing is unpacked to
-//! the disk, so no path can lead anywhere; sizes and counts are bounded, and what is over the bound is said.
+//! Files within archives: zip (jar, war, whl, docx and their like), gzip and tar, also one in the other. Read in memory,
+//! nothing is unpacked to the disk, so no path can lead anywhere; sizes, counts and depth are bounded, and what is over
+//! the bound is said.
 //!
 //! Sources: PKWARE's APPNOTE 6.3 (end of central directory, central directory header), POSIX pax/ustar, RFC 1952.
 
@@ -7,46 +8,83 @@ use std::io::Read as _;
 
 use flate2::read::{DeflateDecoder, MultiGzDecoder};
 
-/// One file of an archive.
-pub(super) struct Entry {
-    pub path: String,
-    pub bytes: Vec<u8>,
-}
-
-/// What was found in one archive.
-#[derive(Default)]
-pub(super) struct Unpacked {
-    pub entries: Vec<Entry>,
-    /// Something was too large, encrypted, damaged, or of a kind that is not read.
-    pub partly: bool,
-}
-
-/// Of one archive, after unpacking.
-const TOTAL_BYTES_MAX: u64 = 64 << 20;
-const ENTRY_BYTES_MAX: u64 = 8 << 20;
+/// Of one archive, with all that lies within, after unpacking.
+const TOTAL_BYTES_MAX: usize = 64 << 20;
+const ENTRY_BYTES_MAX: usize = 8 << 20;
+/// A packed file, or a packed archive.
+const STREAM_BYTES_MAX: usize = 32 << 20;
 const ENTRIES_MAX: usize = 20_000;
+/// A `.tar.gz` in a `.jar` in a `.zip` has 4.
+const DEPTH_MAX: u8 = 5;
 
-/// The files of an archive, by its first bytes; `None` when it is none.
-pub(super) fn unpack(path: &str, bytes: &[u8]) -> Option<Unpacked> {
-    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06") {
-        return Some(zip(bytes));
-    }
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut out = Unpacked::default();
-        let mut inner = Vec::new();
-        let read = MultiGzDecoder::new(bytes).take(TOTAL_BYTES_MAX).read_to_end(&mut inner);
-        out.partly = read.is_err() || inner.len() as u64 == TOTAL_BYTES_MAX;
-        if is_tar(&inner) {
-            let mut tar = tar(&inner);
-            tar.partly |= out.partly;
-            return Some(tar);
+/// Kinds that are known and not read: bzip2, xz, zstd, 7-Zip, RAR.
+const OTHERS: [&[u8]; 5] =
+    [b"BZh", b"\xfd7zXZ\0", &[0x28, 0xb5, 0x2f, 0xfd], &[0x37, 0x7a, 0xbc, 0xaf, 0x27, 0x1c], b"Rar!\x1a\x07"];
+
+/// Hands each file of an archive to `each`, by a path such as `lib/a.jar!config.yml`. `None`: it is no archive, by its
+/// first bytes; else whether all of it was read: not, where something is too large, encrypted, damaged, or of a kind
+/// that is not read.
+pub(super) fn unpack(path: &str, bytes: &[u8], each: &mut dyn FnMut(&str, &[u8])) -> Option<bool> {
+    let mut left = Left { bytes: TOTAL_BYTES_MAX, entries: ENTRIES_MAX };
+    opened(path, bytes, &mut left, DEPTH_MAX, each)
+}
+
+/// What may still be unpacked.
+struct Left {
+    bytes: usize,
+    entries: usize,
+}
+
+impl Left {
+    /// Takes one entry of that size, if there is room for it.
+    fn take(&mut self, bytes: usize) -> bool {
+        let room = self.entries > 0 && bytes <= self.bytes;
+        if room {
+            (self.entries, self.bytes) = (self.entries - 1, self.bytes - bytes);
         }
-        let name = path.rsplit('/').next().unwrap_or(path);
-        let name = name.strip_suffix(".gz").unwrap_or(name).to_string();
-        out.entries.push(Entry { path: name, bytes: inner });
-        return Some(out);
+        room
     }
-    is_tar(bytes).then(|| tar(bytes))
+}
+
+type Each<'e> = &'e mut dyn FnMut(&str, &[u8]);
+
+fn opened(path: &str, bytes: &[u8], left: &mut Left, depth: u8, each: Each<'_>) -> Option<bool> {
+    let is_zip = bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(b"PK\x05\x06");
+    let is_gzip = bytes.starts_with(&[0x1f, 0x8b]);
+    let is_tar = bytes.get(257..262) == Some(b"ustar");
+    let is_other = OTHERS.iter().any(|magic| bytes.starts_with(magic));
+    if !(is_zip || is_gzip || is_tar || is_other) {
+        return None;
+    }
+    let Some(depth) = depth.checked_sub(1) else { return Some(false) };
+    if is_zip {
+        return Some(zip(path, bytes, left, depth, each).is_some());
+    }
+    if is_tar {
+        return Some(tar(path, bytes, left, depth, each));
+    }
+    Some(is_gzip && gzip(path, bytes, left, depth, each))
+}
+
+/// One file of an archive, which may be an archive itself. Whether all of it was read.
+fn entry(path: &str, bytes: &[u8], left: &mut Left, depth: u8, each: Each<'_>) -> bool {
+    opened(path, bytes, left, depth, each).unwrap_or_else(|| {
+        each(path, bytes);
+        true
+    })
+}
+
+fn gzip(path: &str, bytes: &[u8], left: &mut Left, depth: u8, each: Each<'_>) -> bool {
+    let mut inner = Vec::new();
+    let most = STREAM_BYTES_MAX.min(left.bytes);
+    let read = MultiGzDecoder::new(bytes).take(most as u64).read_to_end(&mut inner);
+    let whole = read.is_ok() && inner.len() < most && left.take(inner.len());
+    let name = path.rsplit(['/', '!']).next().unwrap_or(path);
+    let name = name.strip_suffix(".gz").unwrap_or(name);
+    // A packed tar is one archive to people.
+    let is_tar = inner.get(257..262) == Some(b"ustar");
+    let path = if is_tar { path.to_string() } else { format!("{path}!{name}") };
+    whole & entry(&path, &inner, left, depth, each)
 }
 
 fn number(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
@@ -54,21 +92,15 @@ fn number(bytes: &[u8], at: usize, length: usize) -> Option<usize> {
     Some(field.iter().rev().fold(0usize, |sum, b| sum << 8 | usize::from(*b)))
 }
 
-fn zip(bytes: &[u8]) -> Unpacked {
-    let mut out = Unpacked::default();
-    out.partly = zip_entries(bytes, &mut out.entries).is_none();
-    out
-}
-
 /// `None` when something was left out.
-fn zip_entries(bytes: &[u8], entries: &mut Vec<Entry>) -> Option<()> {
+fn zip(path: &str, bytes: &[u8], left: &mut Left, depth: u8, each: Each<'_>) -> Option<()> {
     const END_BYTES: usize = 22;
     // A comment of up to 64 KiB may stand behind the end record.
     let tail = bytes.len().saturating_sub(END_BYTES + 0xffff);
     let end = tail + bytes[tail..].windows(4).rposition(|w| w == b"PK\x05\x06")?;
     let (count, mut at) = (number(bytes, end + 10, 2)?, number(bytes, end + 16, 4)?);
-    let (mut whole, mut left) = (Some(()), TOTAL_BYTES_MAX);
-    for _ in 0..count.min(ENTRIES_MAX) {
+    let mut whole = Some(());
+    for _ in 0..count {
         if bytes.get(at..at.checked_add(4)?)? != b"PK\x01\x02" {
             return None;
         }
@@ -76,67 +108,62 @@ fn zip_entries(bytes: &[u8], entries: &mut Vec<Entry>) -> Option<()> {
         let (flags, method) = (field(8, 2)?, field(10, 2)?);
         let (packed, name, extra, comment) = (field(20, 4)?, field(28, 2)?, field(30, 2)?, field(32, 2)?);
         let header = field(42, 4)?;
-        let path = String::from_utf8_lossy(bytes.get(at + 46..at + 46 + name)?).into_owned();
+        let named = String::from_utf8_lossy(bytes.get(at + 46..at + 46 + name)?).into_owned();
         at += 46 + name + extra + comment;
-        if path.ends_with('/') {
+        if named.ends_with('/') || super::files::is_noise(&named) {
             continue;
         }
         let data = number(bytes, header + 26, 2)
             .zip(number(bytes, header + 28, 2))
             .and_then(|(name, extra)| bytes.get(header + 30 + name + extra..)?.get(..packed));
-        let entry = data.filter(|_| flags & 1 == 0).and_then(|data| inflated(method, data, left.min(ENTRY_BYTES_MAX)));
-        match entry {
-            Some(inner) => {
-                left -= inner.len() as u64;
-                entries.push(Entry { path, bytes: inner });
-            }
-            None => whole = None,
+        let most = ENTRY_BYTES_MAX.min(left.bytes);
+        let inner = data.filter(|_| flags & 1 == 0).and_then(|data| inflated(method, data, most));
+        match inner.filter(|inner| left.take(inner.len())) {
+            Some(inner) if entry(&format!("{path}!{named}"), &inner, left, depth, each) => {}
+            _ => whole = None,
+        }
+        if left.entries == 0 {
+            return None;
         }
     }
-    whole.filter(|()| count <= ENTRIES_MAX)
+    whole
 }
 
 /// `None` when it is damaged, of another method, or has more than `limit` bytes.
-fn inflated(method: usize, data: &[u8], limit: u64) -> Option<Vec<u8>> {
+fn inflated(method: usize, data: &[u8], limit: usize) -> Option<Vec<u8>> {
     let mut inner = Vec::new();
     match method {
-        0 => inner.extend_from_slice(data.get(..data.len().min(limit as usize + 1))?),
-        8 => drop(DeflateDecoder::new(data).take(limit + 1).read_to_end(&mut inner).ok()?),
+        0 => inner.extend_from_slice(data.get(..data.len().min(limit + 1))?),
+        8 => drop(DeflateDecoder::new(data).take(limit as u64 + 1).read_to_end(&mut inner).ok()?),
         _ => return None,
     }
-    (inner.len() as u64 <= limit).then_some(inner)
+    (inner.len() <= limit).then_some(inner)
 }
 
 const BLOCK: usize = 512;
 
-fn is_tar(bytes: &[u8]) -> bool {
-    bytes.get(257..262) == Some(b"ustar")
-}
-
-fn tar(bytes: &[u8]) -> Unpacked {
-    let (mut out, mut at) = (Unpacked::default(), 0);
+/// Whether all of it was read.
+fn tar(path: &str, bytes: &[u8], left: &mut Left, depth: u8, each: Each<'_>) -> bool {
+    let (mut whole, mut at) = (true, 0);
     while let Some(header) = bytes.get(at..at + BLOCK).filter(|h| h.iter().any(|b| *b != 0)) {
         let text = |range: std::ops::Range<usize>| {
             let field = &header[range];
             let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
             String::from_utf8_lossy(&field[..end]).into_owned()
         };
-        let Ok(size) = usize::from_str_radix(text(124..136).trim(), 8) else {
-            out.partly = true;
-            break;
-        };
+        let Ok(size) = usize::from_str_radix(text(124..136).trim(), 8) else { return false };
         let prefix = text(345..500);
-        let path = if prefix.is_empty() { text(0..100) } else { format!("{prefix}/{}", text(0..100)) };
+        let named = if prefix.is_empty() { text(0..100) } else { format!("{prefix}/{}", text(0..100)) };
         let data = bytes.get(at + BLOCK..).and_then(|rest| rest.get(..size));
-        let file = matches!(header[156], b'0' | 0);
-        match data.filter(|d| d.len() as u64 <= ENTRY_BYTES_MAX && out.entries.len() < ENTRIES_MAX) {
-            Some(data) if file => out.entries.push(Entry { path, bytes: data.to_vec() }),
-            Some(_) => {}
-            None => out.partly |= file,
+        if matches!(header[156], b'0' | 0) && !super::files::is_noise(&named) {
+            match data.filter(|data| data.len() <= ENTRY_BYTES_MAX && left.take(data.len())) {
+                Some(data) => whole &= entry(&format!("{path}!{named}"), data, left, depth, each),
+                None => whole = false,
+            }
         }
         at = at.saturating_add(BLOCK).saturating_add(size.saturating_add(BLOCK - 1) / BLOCK * BLOCK);
     }
-    out
+    whole
 }
 
 #[cfg(test)]
@@ -145,8 +172,15 @@ mod tests {
 
     use super::*;
 
-    fn shown(unpacked: &Unpacked) -> Vec<(&str, &[u8])> {
-        unpacked.entries.iter().map(|e| (&*e.path, &*e.bytes)).collect()
+    /// What was handed out, and whether that was all.
+    fn read(path: &str, bytes: &[u8]) -> Option<(Vec<(String, Vec<u8>)>, bool)> {
+        let mut out = Vec::new();
+        let whole = unpack(path, bytes, &mut |path, bytes| out.push((path.to_string(), bytes.to_vec())))?;
+        Some((out, whole))
+    }
+
+    fn files(of: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
+        of.iter().map(|(path, bytes)| (path.to_string(), bytes.to_vec())).collect()
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -169,20 +203,32 @@ mod tests {
         let zip = by_python(
             "z=zipfile.ZipFile(out,'w',zipfile.ZIP_DEFLATED)\nz.writestr('a/b.txt','x'*5000)\nz.writestr(zipfile.ZipInfo('c'),'plain')\nz.comment=b'said'\nz.close()",
         );
-        let unpacked = unpack("x.zip", &zip).unwrap();
-        assert_eq!(shown(&unpacked), [("a/b.txt", "x".repeat(5000).as_bytes()), ("c", b"plain")]);
-        assert!(!unpacked.partly);
+        let expect = files(&[("x.zip!a/b.txt", "x".repeat(5000).as_bytes()), ("x.zip!c", b"plain")]);
+        assert_eq!(read("x.zip", &zip), Some((expect, true)));
         let tar = by_python(
             "t=tarfile.open(fileobj=out,mode='w')\nfor n,d in (('a/b',b'x'*700),('c',b'y')):\n i=tarfile.TarInfo(n); i.size=len(d); t.addfile(i,io.BytesIO(d))\nt.close()",
         );
         for packed in [tar.clone(), gzip(&tar)] {
-            let unpacked = unpack("x", &packed).unwrap();
-            assert_eq!(shown(&unpacked), [("a/b", "x".repeat(700).as_bytes()), ("c", b"y")]);
-            assert!(!unpacked.partly);
+            let expect = files(&[("x!a/b", "x".repeat(700).as_bytes()), ("x!c", b"y")]);
+            assert_eq!(read("x", &packed), Some((expect, true)));
         }
-        let unpacked = unpack("logs/app.log.gz", &gzip(b"hello")).unwrap();
-        assert_eq!(shown(&unpacked), [("app.log", &b"hello"[..])]);
-        assert!(unpack("a.txt", b"hello").is_none());
+        let expect = files(&[("logs/app.log.gz!app.log", b"hello")]);
+        assert_eq!(read("logs/app.log.gz", &gzip(b"hello")), Some((expect, true)));
+        assert_eq!(read("a.txt", b"hello"), None);
+    }
+
+    #[test]
+    fn one_within_the_other() {
+        let zip = by_python(
+            "t=io.BytesIO()\nw=tarfile.open(fileobj=t,mode='w:gz')\ni=tarfile.TarInfo('k/.env'); i.size=5; w.addfile(i,io.BytesIO(b'A=123'))\nw.close()\nz=zipfile.ZipFile(out,'w')\nz.writestr('lib/in.tgz',t.getvalue())\nz.writestr('logo.png','x')\nz.close()",
+        );
+        assert_eq!(read("x.zip", &zip), Some((files(&[("x.zip!lib/in.tgz!k/.env", b"A=123")]), true)));
+        let (mut deep, mut path) = (b"hello".to_vec(), "a".to_string());
+        for _ in 0..DEPTH_MAX {
+            (deep, path) = (gzip(&deep), path + ".gz");
+        }
+        assert_eq!(read(&path, &deep).map(|(found, whole)| (found.len(), whole)), Some((1, true)));
+        assert_eq!(read(&path, &gzip(&deep)), Some((vec![], false)), "a matryoshka is not opened for ever");
     }
 
     #[test]
@@ -190,13 +236,22 @@ mod tests {
         let zip = by_python(
             "z=zipfile.ZipFile(out,'w',zipfile.ZIP_DEFLATED)\nz.writestr('a',b'0'*(9<<20))\nz.writestr('b','x')\nz.close()",
         );
-        let unpacked = unpack("x.zip", &zip).unwrap();
-        assert!(unpacked.partly && shown(&unpacked) == [("b", &b"x"[..])]);
+        assert_eq!(read("x.zip", &zip), Some((files(&[("x.zip!b", b"x")]), false)));
         for length in [4, zip.len() / 2, zip.len() - 1] {
-            assert!(unpack("x.zip", &zip[..length]).unwrap().partly, "{length}");
+            assert!(!read("x.zip", &zip[..length]).unwrap().1, "{length}");
         }
         let cut = gzip(&[7; 10_000]);
-        assert!(unpack("x.gz", &cut[..cut.len() - 9]).unwrap().partly);
+        assert!(!read("x.gz", &cut[..cut.len() - 9]).unwrap().1);
+        // Forty times seven MiB in a few KiB.
+        let bomb = by_python(
+            "z=zipfile.ZipFile(out,'w',zipfile.ZIP_DEFLATED)\nfor i in range(40): z.writestr(str(i),b'0'*(7<<20))\nz.close()",
+        );
+        let mut bytes = 0;
+        assert_eq!(unpack("x.zip", &bomb, &mut |_, inner| bytes += inner.len()), Some(false));
+        assert!(bomb.len() < 1 << 20 && bytes <= TOTAL_BYTES_MAX);
+        for other in OTHERS {
+            assert_eq!(read("x", &[other, b"rest"].concat()), Some((vec![], false)));
+        }
     }
 
     proptest::proptest! {
@@ -210,7 +265,7 @@ mod tests {
                 let place = at % bytes.len();
                 bytes[place] = byte;
                 bytes.truncate(bytes.len() - cut % bytes.len());
-                let _ = unpack("x.zip", &bytes);
+                let _ = read("x.zip", &bytes);
             });
         }
     }

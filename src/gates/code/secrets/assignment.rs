@@ -37,6 +37,10 @@ pub(super) fn around(text: &[u8], at: usize, form: Form) -> Option<Assignment> {
     let quote = cursor.any(b"\"'`");
     cursor.any(b"]");
     cursor.spaces();
+    // `<add key="Password" value="…"/>`.
+    if quote && cursor.rest().starts_with(b"value=") {
+        cursor.at += b"value".len();
+    }
     let called = quote && cursor.any(b",");
     if !called {
         operator(&mut cursor, form)?;
@@ -46,6 +50,11 @@ pub(super) fn around(text: &[u8], at: usize, form: Form) -> Option<Assignment> {
     let prefix = cursor.rest().iter().take(3).position(|b| b"\"'`".contains(b)).unwrap_or(0);
     if cursor.rest()[..prefix].iter().all(|b| b.is_ascii_alphabetic() || b"@#".contains(b)) {
         cursor.at += prefix;
+    }
+    if form == Form::Code
+        && let Some(value) = cursor.connection(name.start)
+    {
+        return Some(Assignment { name, value, quoted: true });
     }
     let (value, quoted) = cursor.value(form)?;
     Some(Assignment { name, value, quoted })
@@ -109,6 +118,16 @@ impl<'a> Cursor<'a> {
         hit
     }
 
+    /// `;Password=…;` within a string: the name stands behind a semicolon or a quote.
+    fn connection(&self, name: usize) -> Option<std::ops::Range<usize>> {
+        let opens = self.text[..name].trim_ascii_end().last().is_some_and(|b| b";\"".contains(b));
+        let equals = self.text[..self.at].ends_with(b"=");
+        let rest = self.rest();
+        let line = &rest[..rest.len().min(VALUE_BYTES_MAX)];
+        let end = line.iter().position(|b| b";\"'\n<> {}()".contains(b))?;
+        (opens && equals && end > 0 && b";\"".contains(&line[end])).then_some(self.at..self.at + end)
+    }
+
     fn value(&mut self, form: Form) -> Option<(std::ops::Range<usize>, bool)> {
         let rest = self.rest();
         let line = &rest[..rest.len().min(VALUE_BYTES_MAX)];
@@ -164,6 +183,9 @@ mod tests {
             "db.password => b'v4lue'",
             "<db.password>v4lue</db.password>",
             "<db.password enc=\"plain\">v4lue</db.password>",
+            "<add key=\"db.password\" value=\"v4lue\" />",
+            "\"Server=a;db.password=v4lue;X=1\"",
+            "\"Server=a; db.password=v4lue\"",
             "x = \"{\\\"db.password\\\": \\\"v4lue\\\"}\"",
         ] {
             let text = text.replace("{\\\"db.password\\\": ", "{db.password: ");

@@ -112,6 +112,11 @@ const KEEPERS: &[&str] = &[
     "hub",
     "ventrilo_srv.ini",
     ".git-credentials",
+    ".pypirc",
+    "kubeconfig",
+    "kubeconfig.yaml",
+    "kubeconfig.yml",
+    "auth.json",
     "local.settings.json",
     "terraform.tfvars",
     "configuration.php",
@@ -120,8 +125,7 @@ const KEEPERS: &[&str] = &[
 ];
 /// Endings of prose.
 const PROSE: &[&str] = &[
-    "md", "mdx", "rst", "adoc", "txt", "html", "htm", "ipynb", "tex", "po", "pot", "xlf", "xliff", "svg", "css",
-    "scss", "less",
+    "md", "mdx", "rst", "adoc", "txt", "html", "htm", "tex", "po", "pot", "xlf", "xliff", "svg", "css", "scss", "less",
 ];
 
 /// By its name: there is nothing to look for.
@@ -142,34 +146,28 @@ pub(super) fn view(path: &str, head: &[u8]) -> Option<View> {
     let minified = name.contains(".min.") || ending == "map" || is_packed(head);
     let role = Role::of_path(path);
     let names = !binary && !minified && !LOCKS.contains(&name) && !matches!(role, Role::Vendored | Role::Generated);
-    let sample = [
-        "test",
-        "spec",
-        "mock",
-        "fixture",
-        "example",
-        "sample",
-        "demo",
-        "snapshot",
-        "cassette",
-        "stub",
-        "template",
-        "i18n",
-        "locale",
-        "translation",
-        "playground",
-        "benchmark",
-    ]
-    .iter()
-    .any(|part| in_path(&lower, part));
+    let of = |parts: &[&str]| parts.iter().any(|part| in_path(&lower, part));
+    // Source sets of Gradle: `src/dockerTest/`.
+    let suite = lower.split_once("/src/").or(lower.split_once("src/")).and_then(|(_, rest)| rest.split_once('/'));
+    let test = of(&["test", "spec", "mock", "fixture", "snapshot", "cassette", "stub"])
+        || suite.is_some_and(|(set, _)| set.ends_with("test"));
+    let sample =
+        of(&["example", "sample", "demo", "template", "i18n", "locale", "translation", "playground", "benchmark"]);
     let prose = PROSE.contains(&ending) || ["docs", "doc", "tutorial"].iter().any(|part| in_path(&lower, part));
     let people = match role {
         _ if prose => People::Readers,
-        Role::Test | Role::Script | Role::Story => People::Tests,
-        _ if sample => People::Tests,
+        _ if is_pipeline(&lower) => People::Samples,
+        Role::Test => People::Tests,
+        _ if test => People::Tests,
+        Role::Story => People::Samples,
+        _ if sample => People::Samples,
         _ => People::Users,
     };
-    let keeper = KEEPERS.contains(&name) || name.starts_with(".env") && people == People::Users;
+    let state = [".tfstate", ".tfstate.backup", ".kubeconfig"].iter().any(|end| name.ends_with(end));
+    let keeper = KEEPERS.contains(&name)
+        || state
+        || lower.ends_with(".kube/config")
+        || name.starts_with(".env") && people == People::Users;
     let form = match name {
         ".netrc" | "_netrc" | "dockerfile" => Form::Words,
         _ if name.ends_with(".dockerfile") || name.starts_with("dockerfile.") => Form::Words,
@@ -183,7 +181,22 @@ pub(super) fn view(path: &str, head: &[u8]) -> Option<View> {
         Form::Code if !["json", "xml", "jsonc", "tf", "hcl"].contains(&ending) => Kind::Code,
         _ => Kind::Config,
     };
-    Some(View { form, names, kind, people })
+    Some(View { form, names, served: is_served(&lower, ending, people), kind, people })
+}
+
+/// A pipeline's settings: the databases of its tests have passwords too.
+fn is_pipeline(lower: &str) -> bool {
+    const STARTS: [&str; 7] =
+        [".github/", ".gitlab-ci", ".circleci/", "azure-pipelines", ".travis", ".drone", "bitbucket-pipelines"];
+    STARTS.iter().any(|start| lower.starts_with(start)) || lower.rsplit('/').next() == Some("jenkinsfile")
+}
+
+/// A bundle, its source map, or a page that a web server hands out.
+fn is_served(lower: &str, ending: &str, people: People) -> bool {
+    const FOLDERS: [&str; 9] = ["dist", "public", "static", "www", "wwwroot", "htdocs", "_next", ".next", "build"];
+    let page = ["js", "mjs", "cjs", "map", "css", "html", "htm"].contains(&ending);
+    let (folders, _) = lower.rsplit_once('/').unwrap_or_default();
+    page && people != People::Tests && folders.split('/').any(|folder| FOLDERS.contains(&folder))
 }
 
 /// A folder or a part of the file's name.
@@ -215,7 +228,13 @@ mod tests {
             ("deploy/Dockerfile", (Form::Words, true, Kind::Config, People::Users)),
             ("tests/app.test.ts", (Form::Code, true, Kind::Code, People::Tests)),
             ("docs/setup.md", (Form::Code, true, Kind::Code, People::Readers)),
-            (".env.example", (Form::Settings, true, Kind::Config, People::Tests)),
+            (".env.example", (Form::Settings, true, Kind::Config, People::Samples)),
+            ("scripts/deploy.sh", (Form::Settings, true, Kind::Config, People::Users)),
+            ("mod/src/dockerTest/resources/a.key", (Form::Code, true, Kind::Code, People::Tests)),
+            (".github/workflows/test.yml", (Form::Settings, true, Kind::Config, People::Samples)),
+            ("infra/terraform.tfstate", (Form::Code, true, Kind::Keeper, People::Users)),
+            (".kube/config", (Form::Settings, true, Kind::Keeper, People::Users)),
+            ("notebooks/train.ipynb", (Form::Code, true, Kind::Code, People::Users)),
             ("yarn.lock", (Form::Code, false, Kind::Code, People::Users)),
             ("static/app.min.js", (Form::Code, false, Kind::Code, People::Users)),
             ("credentials", (Form::Settings, true, Kind::Keeper, People::Users)),
@@ -226,5 +245,14 @@ mod tests {
         assert_eq!(of("logo.png", b"x"), None);
         assert_eq!(of("data.bin", b"a\0b"), Some((Form::Code, false, Kind::Code, People::Users)));
         assert!(!view("app.js", &b"x=1;".repeat(3000)).unwrap().names);
+        for (path, expect) in [
+            ("dist/app.js", true),
+            ("web/public/app.js.map", true),
+            ("src/app.js", false),
+            ("public/a.php", false),
+            ("test/static/a.js", false),
+        ] {
+            assert_eq!(view(path, b"x").unwrap().served, expect, "{path}");
+        }
     }
 }

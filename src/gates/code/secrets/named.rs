@@ -57,13 +57,19 @@ pub(super) fn judge(name: &str, value: &str, place: Range<usize>, path: &str, vi
     if !(VALUE_BYTES_MIN..=VALUE_BYTES_MAX).contains(&value.len()) || !value.is_ascii() {
         return None;
     }
+    // What a manifest gives a machine is what the machine gets, weak as it may be.
+    let given =
+        path.ends_with(".tf") && view.people == People::Users && name.to_ascii_lowercase().ends_with("password");
+    if given && is_chosen(value) && !is_reference(value) {
+        return Some(Hit { confidence: Confidence::Medium, ..hit("password", "whoever issued it", place, value) });
+    }
     // WordPress' salts have every printable character, the space too.
     let noise =
         value.len() >= 48 && entropy(value) >= 4.8 && value.bytes().filter(u8::is_ascii_punctuation).count() >= 8;
     if !noise
         && (is_reference(value)
             || is_placeholder(value)
-            || value.contains(char::is_whitespace) && !value.starts_with("Basic "))
+            || value.contains(char::is_whitespace) && !name.to_ascii_lowercase().ends_with("authorization"))
     {
         return None;
     }
@@ -79,17 +85,19 @@ pub(super) fn judge(name: &str, value: &str, place: Range<usize>, path: &str, vi
         return None;
     }
     if let Some((rule, provider)) = known(name, value, path) {
-        return Some(Hit { severity: Severity::Critical, ..hit(rule, provider, place, value) });
+        let confidence = if view.people == People::Tests { Confidence::Medium } else { Confidence::High };
+        return Some(Hit { severity: Severity::Critical, confidence, ..hit(rule, provider, place, value) });
     }
     let lower = value.to_ascii_lowercase();
-    if is_uuid(value) || lower.contains(&*short) {
+    // Tokens of registries were UUIDs once.
+    if is_uuid(value) && !(view.kind == Kind::Keeper && short.ends_with("authtoken")) || lower.contains(&*short) {
         return None;
     }
     let password = short.contains("pass") || short.contains("pwd");
     let confidence = confidence(value, password, noise, view.kind)?;
     let confidence = match (view.people, confidence) {
         (People::Users, confidence) => confidence,
-        (People::Tests, Confidence::High) => Confidence::Medium,
+        (People::Samples, Confidence::High) => Confidence::Medium,
         // A test's password for a test's database; a value to be replaced by the reader's own.
         _ => Confidence::Low,
     };
@@ -101,7 +109,7 @@ pub(super) fn judge(name: &str, value: &str, place: Range<usize>, path: &str, vi
 
 /// `None`: it is no secret.
 fn confidence(value: &str, password: bool, noise: bool, kind: Kind) -> Option<Confidence> {
-    let random = noise || is_random(value);
+    let random = noise || is_random(value) || is_uuid(value);
     if random && value.len() >= 20 && (is_hex(value) || entropy(value) >= 3.8) {
         return Some(Confidence::High);
     }
@@ -123,6 +131,7 @@ fn is_harmless(name: &str) -> bool {
         "nexttoken",
         "continuationtoken",
         "csrftoken",
+        "authenticitytoken",
         "xsrftoken",
         "synctoken",
         "canceltoken",
@@ -142,6 +151,15 @@ fn is_password(value: &str) -> bool {
     let others = value.bytes().filter(|b| b.is_ascii_digit() || b"!@#$%^&*+?=".contains(b)).count();
     let code = value.contains(['(', ')', '{', '}', '<', '>', '[', ']', '\\', '|', ';']);
     value.len() >= 7 && letters >= 2 && others >= 1 && !code && entropy(value) >= 2.5
+}
+
+/// As the rules of a cloud want it: capitals, small letters, digits; and not what the documentation of one says.
+fn is_chosen(value: &str) -> bool {
+    let has = |class: fn(&u8) -> bool| value.bytes().any(|b| class(&b));
+    let lower = value.to_ascii_lowercase();
+    let told = ["example", "change", "your", "placeholder", "replace", "dummy"].iter().any(|word| lower.contains(word));
+    let of_every_kind = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
+    value.len() >= 8 && of_every_kind && !told
 }
 
 /// Files that are a secret as a whole, or of lines that are.
@@ -211,6 +229,7 @@ fn authorization(name: &str, value: &str, place: Range<usize>, path: &str) -> Op
     let docker = lower == "auth" && path.to_ascii_lowercase().contains("docker");
     let encoded = match value.strip_prefix("Basic ").or(value.strip_prefix("basic ")) {
         Some(encoded) if lower.ends_with("authorization") => encoded,
+        _ if lower.ends_with("authorization") => return bearer(value, place),
         None if lower.ends_with("_auth") || docker => value,
         _ => return None,
     };
@@ -222,6 +241,21 @@ fn authorization(name: &str, value: &str, place: Range<usize>, path: &str) -> Op
         && !is_reference(password)
         && user != password;
     real.then(|| hit("basic-auth", "the service it opens", place, value))
+}
+
+/// `Bearer …`: something random, or it is an example.
+fn bearer(value: &str, place: Range<usize>) -> Option<Hit> {
+    let (_, token) = ["bearer", "token", "apikey", "key"].iter().find_map(|kind| {
+        let said = value.get(..kind.len()).filter(|said| said.eq_ignore_ascii_case(kind))?;
+        Some((said, value[kind.len()..].strip_prefix(' ')?.trim()))
+    })?;
+    let place = place.end - token.len()..place.end;
+    let real = token.len() >= 20
+        && is_random(token)
+        && !is_placeholder(token)
+        && !is_reference(token)
+        && !token.starts_with("eyJ");
+    real.then(|| hit("bearer-token", "the service it opens", place, token))
 }
 
 /// Words for a password in place of one.
@@ -257,6 +291,7 @@ pub(super) fn url(text: &[u8], at: usize, view: View) -> Option<Hit> {
         () if own || said && (sample || WORDS.contains(&&*lower)) => return None,
         () if view.people == People::Readers => (Severity::High, Confidence::Low),
         () if nowhere => (Severity::Low, Confidence::Low),
+        () if view.people == People::Tests => (Severity::High, Confidence::Low),
         () if is_random(password) => (Severity::High, Confidence::High),
         () => (Severity::High, Confidence::Medium),
     };

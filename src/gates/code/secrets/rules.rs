@@ -2,6 +2,8 @@
 //!
 //! Sources: the providers' documentation of their token formats, and GitHub's list of secret scanning patterns.
 
+mod others;
+
 use super::checks::Check;
 use super::shape::Class::{self, Alnum, Base64, Crypt, Digit, Dotted, Hex, Tilde, Upper32, Word};
 use super::shape::Part::{self, Run, Text};
@@ -53,8 +55,13 @@ const SLACK: &[Part] = &[Run(Digit, 9, 14), Text("-"), Run(Word, 20, 120)];
 const WEBHOOK_TEAM: &[Part] = &[Run(Alnum, 8, 14), Text("/B"), Run(Alnum, 8, 14), Text("/"), exactly(Alnum, 24)];
 const DISCORD_HOOK: &[Part] = &[Run(Digit, 17, 20), Text("/"), Run(Word, 60, 80)];
 
+/// Every format.
+pub(super) fn rules() -> impl Iterator<Item = &'static Rule> {
+    RULES.iter().chain(others::OTHERS)
+}
+
 /// In the order of the providers' names.
-pub(super) const RULES: &[Rule] = &[
+const RULES: &[Rule] = &[
     loose(
         checked(rule("age-secret-key", "age", Critical, &[("AGE-SECRET-KEY-1", &[exactly(Alnum, 58)])]), Check::Bech32),
         3.5,

@@ -3,14 +3,16 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 
 use super::assignment::{self, Form};
 use super::checks::{self, Pem, entropy};
+use super::curl;
+use super::kubernetes;
 use super::named;
-use super::rules::{RULES, Rule};
+use super::rules::{Rule, rules};
 use super::shape;
 use super::values::is_placeholder;
 use crate::domain::verdict::{Confidence, Severity};
@@ -19,6 +21,8 @@ use crate::domain::verdict::{Confidence, Severity};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Hit {
     pub rule: &'static str,
+    /// A rule of the team's own: `rule` is `custom` then.
+    pub custom: Option<Arc<str>>,
     /// Who can revoke it.
     pub provider: &'static str,
     pub severity: Severity,
@@ -38,6 +42,13 @@ pub(super) struct Hit {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Value(pub Vec<u8>);
 
+impl Hit {
+    /// The name of the rule that found it.
+    pub fn name(&self) -> &str {
+        self.custom.as_deref().unwrap_or(self.rule)
+    }
+}
+
 impl std::fmt::Debug for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "[{} bytes]", self.0.len())
@@ -48,6 +59,8 @@ impl std::fmt::Debug for Value {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct View {
     pub form: Form,
+    /// What a browser is given: everybody reads it.
+    pub served: bool,
     /// Names with values too; else only tokens that say what they are: lock files, minified code, binaries.
     pub names: bool,
     pub kind: Kind,
@@ -69,7 +82,9 @@ pub(super) enum Kind {
 pub(super) enum People {
     /// Those who run it.
     Users,
-    /// Tests, fixtures, examples.
+    /// Examples and templates: invented values, and now and then somebody's own.
+    Samples,
+    /// Tests and what they work on.
     Tests,
     /// Documentation.
     Readers,
@@ -82,6 +97,7 @@ enum Mark {
     Pem,
     Putty,
     Url,
+    Curl,
 }
 
 struct Automata {
@@ -92,8 +108,9 @@ struct Automata {
 
 #[expect(clippy::expect_used, reason = "the patterns are constants, and every test of this gate builds the automata")]
 static AUTOMATA: LazyLock<Automata> = LazyLock::new(|| {
-    let shapes = RULES.iter().flat_map(|r| r.shapes.iter().enumerate().map(move |(i, s)| (s.0, Mark::Shape(r, i))));
-    let others = [("-----BEGIN ", Mark::Pem), ("PuTTY-User-Key-File-", Mark::Putty), ("://", Mark::Url)];
+    let shapes = rules().flat_map(|r| r.shapes.iter().enumerate().map(move |(i, s)| (s.0, Mark::Shape(r, i))));
+    let others =
+        [("-----BEGIN ", Mark::Pem), ("PuTTY-User-Key-File-", Mark::Putty), ("://", Mark::Url), ("curl ", Mark::Curl)];
     let (patterns, marks): (Vec<&str>, Vec<Mark>) = shapes.chain(others).unzip();
     let build = |patterns: &[&str], no_case: bool| {
         AhoCorasickBuilder::new()
@@ -111,8 +128,9 @@ const DEPTH_MAX: u8 = 2;
 
 /// Every secret of a file, in the order of their places, each place once.
 pub(super) fn scan(text: &[u8], path: &str, view: View) -> Vec<Hit> {
-    let mut hits = tokens(text, view);
+    let mut hits = tokens(text, path, view);
     hits.extend(named::whole(text, path));
+    hits.extend(kubernetes::secrets(text, path, view));
     if view.names {
         hits.extend(assigned(text, path, view));
     }
@@ -127,19 +145,31 @@ pub(super) fn scan(text: &[u8], path: &str, view: View) -> Vec<Hit> {
         }
     }
     kept.sort_by_key(|h| h.place.start);
+    if view.served {
+        kept.iter_mut().for_each(told_to_all);
+    }
     kept
 }
 
+/// What a browser gets, everybody has; but for keys that are made for browsers.
+fn told_to_all(hit: &mut Hit) {
+    let public = matches!(hit.rule, "gcp-api-key" | "newrelic-browser-key" | "jwt");
+    if hit.severity == Severity::High && hit.confidence == Confidence::High && !public {
+        hit.severity = Severity::Critical;
+    }
+}
+
 /// Tokens that say what they are, keys, and URLs with passwords.
-fn tokens(text: &[u8], view: View) -> Vec<Hit> {
+fn tokens(text: &[u8], path: &str, view: View) -> Vec<Hit> {
     let mut hits = Vec::new();
     for found in AUTOMATA.tokens.find_overlapping_iter(text) {
         let at = found.start();
         hits.extend(match AUTOMATA.marks[found.pattern().as_usize()] {
-            Mark::Shape(rule, nth) => shaped(text, at, rule, nth).map(|hit| doubted(hit, view)),
-            Mark::Pem => pem(text, at),
-            Mark::Putty => putty(text, at),
-            Mark::Url => named::url(text, at, view),
+            Mark::Shape(rule, nth) => shaped(text, at, rule, nth).map(|hit| doubted(hit, text, view)),
+            Mark::Pem => pem(text, at).map(|hit| key_of(hit, path, view)),
+            Mark::Putty => putty(text, at).map(|hit| key_of(hit, path, view)),
+            Mark::Url => named::url(text, at, view).map(|hit| quieter(hit, text, view)),
+            Mark::Curl => curl::user(text, at, view),
         });
     }
     hits
@@ -172,6 +202,7 @@ fn shaped(text: &[u8], at: usize, rule: &'static Rule, nth: usize) -> Option<Hit
 pub(super) fn hit(rule: &'static str, provider: &'static str, place: Range<usize>, value: &str) -> Hit {
     Hit {
         rule,
+        custom: None,
         provider,
         severity: Severity::High,
         confidence: Confidence::High,
@@ -184,9 +215,45 @@ pub(super) fn hit(rule: &'static str, provider: &'static str, place: Range<usize
 }
 
 /// Samples of signed tokens and of hashes belong into tests and documentation.
-fn doubted(hit: Hit, view: View) -> Hit {
-    let sample = view.people != People::Users && hit.severity == Severity::Medium;
+fn doubted(hit: Hit, text: &[u8], view: View) -> Hit {
+    let aside = view.people != People::Users || view.kind == Kind::Code && is_comment(text, hit.place.start);
+    let sample = aside && hit.severity == Severity::Medium;
     Hit { confidence: if sample { Confidence::Low } else { hit.confidence }, ..hit }
+}
+
+/// A test's server has a key of its own. Keys that people log in with are told even there.
+fn key_of(hit: Hit, path: &str, view: View) -> Hit {
+    let name = path.rsplit(['/', '!']).next().unwrap_or(path);
+    let own = name.starts_with("id_") || name.ends_with(".ppk") || name.ends_with(".json");
+    let confidence = match view.people {
+        People::Users | People::Samples => hit.confidence,
+        People::Tests if !own => Confidence::Low,
+        _ => Confidence::Medium,
+    };
+    Hit { confidence, ..hit }
+}
+
+/// What a comment in a program shows is an example more often than not, and so is a password in one of settings.
+fn quieter(hit: Hit, text: &[u8], view: View) -> Hit {
+    let confidence = match hit.confidence {
+        Confidence::High => Confidence::Medium,
+        _ => Confidence::Low,
+    };
+    let thought_up = hit.rule == "password" && hit.confidence == Confidence::Medium;
+    let aside = (view.kind == Kind::Code || thought_up) && is_comment(text, hit.place.start);
+    Hit { confidence: if aside { confidence } else { hit.confidence }, ..hit }
+}
+
+/// Is the line one of a comment, as far as its beginning tells?
+fn is_comment(text: &[u8], at: usize) -> bool {
+    const LOOKED_AT: usize = 400;
+    let before = &text[at.saturating_sub(LOOKED_AT)..at];
+    let Some(begins) = before.iter().rposition(|b| *b == b'\n').map(|end| end + 1).or((at <= LOOKED_AT).then_some(0))
+    else {
+        return false;
+    };
+    let line = before[begins..].trim_ascii_start();
+    ["//", "* ", "#", "/*", "-- ", "<!--", ">>>"].iter().any(|open| line.starts_with(open.as_bytes()))
 }
 
 fn pem(text: &[u8], at: usize) -> Option<Hit> {
@@ -240,7 +307,7 @@ fn assigned(text: &[u8], path: &str, view: View) -> Vec<Hit> {
         else {
             continue;
         };
-        hits.extend(named::judge(name, value, of.value.clone(), path, view));
+        hits.extend(named::judge(name, value, of.value.clone(), path, view).map(|hit| quieter(hit, text, view)));
     }
     hits
 }
@@ -299,7 +366,7 @@ fn decoded(run: &[u8], path: &str, view: View, depth: u8, place: Range<usize>) -
     if inner.len() < 16 || printable * 20 < inner.len() * 19 {
         return None;
     }
-    let mut found = tokens(&inner, view);
+    let mut found = tokens(&inner, path, view);
     if found.is_empty() {
         found = encoded(&inner, path, view, depth - 1);
     }

@@ -75,6 +75,7 @@ const PLACEHOLDERS: &[&str] = &[
     "___",
     "---",
     "here>",
+    "_1234",
     "some_",
     "some-",
     "default",
@@ -109,6 +110,8 @@ pub(super) fn is_reference(value: &str) -> bool {
     b"$<{[(@&*/.%#".contains(&first)
         || opens.iter().any(|open| lower.contains(open))
         || lower.contains("://")
+        // A pattern for such values, or a part of one.
+        || ["[0-9", "[a-z", "\\w", "\\d", "(?", ".$"].iter().any(|part| lower.contains(part))
         || [
             "vault:",
             "arn:",
@@ -228,6 +231,8 @@ mod tests {
             "https://x",
             "op://a/b/c",
             "%(pw)s",
+            "string.$S2.delim1",
+            "AKIA[0-9A-Z]{16}",
         ] {
             assert!(is_reference(value), "{value}");
         }
