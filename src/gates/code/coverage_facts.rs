@@ -459,6 +459,7 @@ fn family(source: Source) -> &'static str {
         Source::Grammar(Language::Java) => "java",
         Source::Grammar(Language::Ruby) => "ruby",
         Source::Grammar(_) => "php",
+        Source::CSharp => "C#",
         Source::NoGrammar(name) => name,
     }
 }

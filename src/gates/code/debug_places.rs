@@ -24,6 +24,7 @@ pub fn places(source: Source, aim: Aim, text: &[u8], allowed: &[String]) -> Vec<
     let language = match source {
         Source::Grammar(language) => language,
         Source::Embedded => Language::JavaScript,
+        Source::CSharp => return csharp(aim, text),
         Source::NoGrammar(_) => return Vec::new(),
     };
     let Some(words) = AUTOMATA.get(&(language, aim)) else { return Vec::new() };
@@ -33,6 +34,21 @@ pub fn places(source: Source, aim: Aim, text: &[u8], allowed: &[String]) -> Vec<
     };
     words.find_iter(text).filter(|m| plausible(m.start(), m.end())).map(|m| m.start()).collect()
 }
+
+/// The first place of a word of C#'s rules.
+fn csharp(aim: Aim, text: &[u8]) -> Vec<usize> {
+    match aim {
+        Aim::Focus => Vec::new(),
+        Aim::Leftovers => CSHARP.find(text).map(|m| m.start()).into_iter().collect(),
+        Aim::Prints => CSHARP_PRINTS.find(text).map(|m| m.start()).into_iter().collect(),
+    }
+}
+
+#[expect(clippy::expect_used, reason = "the words are constants, and tests of this gate build the automata")]
+static CSHARP: LazyLock<AhoCorasick> = LazyLock::new(|| AhoCorasick::new(["Debugger"]).expect("constant words"));
+#[expect(clippy::expect_used, reason = "the words are constants, and tests of this gate build the automata")]
+static CSHARP_PRINTS: LazyLock<AhoCorasick> =
+    LazyLock::new(|| AhoCorasick::new(["Debugger", "Console", "Trace"]).expect("constant words"));
 
 #[expect(clippy::expect_used, reason = "the words are constants, and every test of this gate builds the automata")]
 static AUTOMATA: LazyLock<BTreeMap<(Language, Aim), AhoCorasick>> = LazyLock::new(|| {

@@ -1,6 +1,7 @@
 //! What counts as a leftover, per language: matched on syntax nodes, so that strings, comments and look-alikes do not.
 //! Pure: tree and text in, [`Hit`]s out. Which file is looked at and what a hit means is `leftover_debug.rs`.
 
+pub mod csharp;
 mod shadows;
 
 use tree_sitter::Node;
@@ -299,19 +300,26 @@ fn rust(node: Node<'_>, ancestors: &[Node<'_>], source: &[u8]) -> Found {
 
 /// Under `#[cfg(test)]`, `#[test]` or a runner's own `#[tokio::test]`.
 fn in_rust_test(ancestors: &[Node<'_>], source: &[u8]) -> bool {
-    ancestors.iter().filter(|n| matches!(n.kind(), "mod_item" | "function_item" | "impl_item")).any(|item| {
-        let mut before = item.prev_named_sibling();
-        while let Some(node) =
-            before.filter(|n| matches!(n.kind(), "attribute_item" | "line_comment" | "block_comment"))
-        {
-            let attribute = text(node, source);
-            if attribute.contains("cfg(test)") || attribute.contains("test]") || attribute.contains("test(") {
-                return true;
+    ancestors
+        .iter()
+        .filter(|n| matches!(n.kind(), "mod_item" | "function_item" | "impl_item" | "macro_definition"))
+        .any(|item| {
+            let mut before = item.prev_named_sibling();
+            while let Some(node) =
+                before.filter(|n| matches!(n.kind(), "attribute_item" | "line_comment" | "block_comment"))
+            {
+                let attribute = text(node, source).replace("not(test)", "");
+                let for_tests = attribute.contains("cfg")
+                    && ["(test)", "(test,", " test)", " test,"].iter().any(|t| attribute.contains(t));
+                // What only the documentation is made of runs nowhere.
+                let for_readers = ["docsrs", "(doc)", "(doc,"].iter().any(|t| attribute.contains(t));
+                if for_tests || for_readers || attribute.contains("test]") || attribute.contains("test(") {
+                    return true;
+                }
+                before = node.prev_named_sibling();
             }
-            before = node.prev_named_sibling();
-        }
-        false
-    })
+            false
+        })
 }
 
 fn java(node: Node<'_>, source: &[u8]) -> Found {
@@ -391,7 +399,11 @@ fn php(node: Node<'_>, ancestors: &[Node<'_>], source: &[u8]) -> Found {
         // Symfony's and Laravel's own helper is defined behind `function_exists`.
         "var_dump" | "dd" | "dump" | "ddd" | "debug_zval_refcount" | "debug_print_backtrace" => {
             let captured = ancestors.iter().any(|n| n.kind() == "function_call_expression");
-            (!captured).then(|| ("dump", Weight::Leftover, name.to_string()))
+            // A helper of that name is what others call to dump: `ddHeaders()`, `dump()` of a collection.
+            let helper = ancestors.iter().filter(|n| matches!(n.kind(), "method_declaration" | "function_definition"));
+            let helps = |name: &str| name.starts_with("dump") || name.starts_with("dd");
+            let mut helper = helper.filter_map(|n| field(*n, "name")).map(|n| text(n, source));
+            (!captured && !helper.any(helps)).then(|| ("dump", Weight::Leftover, name.to_string()))
         }
         // With a second argument both return their text instead of printing it.
         "print_r" | "var_export" => {

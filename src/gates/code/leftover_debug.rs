@@ -68,10 +68,10 @@ pub static ABOUT: About = About {
     needs: &[],
     timeout: Duration::from_secs(120),
     skipped_for: &[],
-    reads: "sources in JavaScript, TypeScript, Vue, Svelte, Python, Go, Rust, Java, Ruby and PHP by syntax tree, and the \
-            bundler's settings; not tests (only for focused ones), scripts, settings, stories, vendored or generated files",
+    reads: "sources in JavaScript, TypeScript, Vue, Svelte, Python, Go, Rust, Java, Ruby and PHP by syntax tree, C# by \
+            its tokens, and the bundler's settings; not tests (only for focused ones), scripts, settings, stories, vendored or generated files",
     decides: "fails on debugger statements, console.log|debug|dir|trace|table, breakpoint(), pdb, binding.pry, byebug, \
-              var_dump, dd, dbg!, todo!, unimplemented!, spew.Dump, printStackTrace in code that ships; warns on alert(), \
+              var_dump, dd, dbg!, Debugger.Break, todo!, unimplemented!, spew.Dump, printStackTrace in code that ships; warns on alert(), \
               on plain prints where a logger is used, and on focused tests; notes what the bundler drops",
     fix: "remove the call or use the logger; intended output: // hypercare:allow code.leftover_debug -- <reason>",
 };
@@ -133,7 +133,9 @@ fn gather(repo: &Repo, mut found: Found<Looking>, facts: &Facts, config: &Config
         match hits {
             Some((hits, text)) => {
                 seen.covered += u64::from(role.ships());
-                report(&mut seen, path, &hits, &text, logger.as_deref(), config);
+                // The plain output of C# is a hit only where its framework's own logger is.
+                let own = path.ends_with(".cs").then_some("ILogger");
+                report(&mut seen, path, &hits, &text, logger.as_deref().or(own), config);
             }
             None if role.ships() => seen.unparsable.push(path.to_string()),
             None => {}
@@ -169,22 +171,25 @@ impl Looking {
         Looking { entries, allow: config.allow.clone(), logger: facts.any("logger") }
     }
 
-    fn aim(&self, role: Role) -> Option<Aim> {
+    fn aim(&self, path: &str, role: Role) -> Option<Aim> {
         match role {
             Role::Test => Some(Aim::Focus),
-            Role::Product if self.logger => Some(Aim::Prints),
+            Role::Product if self.logger || self.entries.dotnet(path).is_some_and(|p| p.logger) => Some(Aim::Prints),
             _ => role.ships().then_some(Aim::Leftovers),
         }
     }
 
     /// `None`: it could not be parsed.
-    fn hits(&self, source: Source, role: Role, text: &[u8]) -> Option<Vec<Hit>> {
-        let Some(aim) = self.aim(role) else { return Some(Vec::new()) };
+    fn hits(&self, path: &str, source: Source, role: Role, text: &[u8]) -> Option<Vec<Hit>> {
+        let Some(aim) = self.aim(path, role) else { return Some(Vec::new()) };
         let places = debug_places::places(source, aim, text, &self.allow);
         if places.is_empty() {
             return Some(Vec::new());
         }
-        let mut hits = debug_rules::find(&syntax::parse(source, text)?, text, &places);
+        let mut hits = match source {
+            Source::CSharp => debug_rules::csharp::find(text)?,
+            _ => debug_rules::find(&syntax::parse(source, text)?, text, &places),
+        };
         hits.retain(|hit| match hit.weight {
             Weight::Leftover => role.ships(),
             Weight::Console | Weight::Print | Weight::Mention | Weight::Alert | Weight::Ask => role == Role::Product,
@@ -225,7 +230,7 @@ impl Reader for Looking {
                 true => (hits, String::new()),
                 false => (hits, String::from_utf8_lossy(text).into_owned()),
             };
-            Code { role, hits: self.hits(source, role, text).map(with_text) }
+            Code { role, hits: self.hits(&file.path, source, role, text).map(with_text) }
         });
         Read { code, drops }
     }

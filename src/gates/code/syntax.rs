@@ -27,6 +27,8 @@ pub enum Source {
     Grammar(Language),
     /// A page whose `<script>` blocks are JavaScript or TypeScript: Vue, Svelte.
     Embedded,
+    /// Read by a lexer of our own (`csharp.rs`), not as a tree.
+    CSharp,
     /// Code in a language without a grammar here, by its name: known, but not inspected.
     NoGrammar(&'static str),
 }
@@ -50,7 +52,7 @@ impl Source {
             "rb" | "rake" => Source::Grammar(Language::Ruby),
             "php" | "phtml" => Source::Grammar(Language::Php),
             "vue" | "svelte" => Source::Embedded,
-            "cs" => Source::NoGrammar("C#"),
+            "cs" => Source::CSharp,
             "kt" | "kts" => Source::NoGrammar("Kotlin"),
             "swift" => Source::NoGrammar("Swift"),
             "scala" => Source::NoGrammar("Scala"),
@@ -125,7 +127,7 @@ pub fn parse(source: Source, text: &[u8]) -> Option<Parsed> {
             let (language, ranges) = script_blocks(text);
             (language, Some(ranges))
         }
-        Source::NoGrammar(_) => return None,
+        Source::CSharp | Source::NoGrammar(_) => return None,
     };
     let first = parse_as(language, text, blocks.as_deref())?;
     let best = if first.unread > 0.0 && language == Language::JavaScript {
@@ -337,7 +339,8 @@ mod tests {
             ("src/a.test.tsx", Some(Source::Grammar(Language::Tsx))),
             ("types/a.d.ts", None),
             ("App.vue", Some(Source::Embedded)),
-            ("Program.cs", Some(Source::NoGrammar("C#"))),
+            ("Program.cs", Some(Source::CSharp)),
+            ("Program.kt", Some(Source::NoGrammar("Kotlin"))),
             ("Makefile", None),
             ("run.sh", None),
         ] {

@@ -129,6 +129,20 @@ fn go_rust_java() {
 }
 
 #[test]
+fn code_for_tests_under_a_longer_condition() {
+    check("a.rs", "#[cfg(all(test, not(loom)))]\nmod tests { fn g() { todo!() } }", &[]);
+    check("a.rs", "#[cfg(any(unix, test))]\nmod a { fn g() { todo!() } }", &[]);
+    check("a.rs", "#[cfg(docsrs)]\nmacro_rules! a { () => { fn g() { todo!() } } }", &[]);
+    check("a.rs", "#[cfg(not(test))]\nmod a { fn g() { todo!() } }", &["2:18 todo! (g)"]);
+}
+
+#[test]
+fn helpers_that_dump_are_no_leftovers() {
+    let class = "<?php\nclass A { function dump() { dump($this); } function ddBody() { dd($this); } function go() { dd(1); } }\n";
+    check("a.php", class, &["2:93 dd (go)"]);
+}
+
+#[test]
 fn ruby_and_php() {
     check(
         "a.rb",

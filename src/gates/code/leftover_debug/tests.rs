@@ -138,7 +138,7 @@ fn cannot_tell() {
     assert_eq!((outcome.verdict, outcome.reason.as_deref()), (Verdict::Skip, Some("no-source")));
     for (files, reason) in [
         (&[("scripts/a.js", "f()\n")][..], "nothing-to-inspect"),
-        (&[("Program.cs", "class A {}\n")], "nothing-to-inspect"),
+        (&[("Program.kt", "class A {}\n")], "nothing-to-inspect"),
         (&[("a.js", "f()\n"), ("b.js", "%%% ]]] console.log((((( {{{{ %%% <<<\n")], "unparsable"),
     ] {
         let outcome = run(files);
@@ -148,9 +148,9 @@ fn cannot_tell() {
 
 #[test]
 fn languages_without_a_grammar_lower_the_denominator() {
-    let outcome = check(&[("a.js", "f()\n"), ("A.cs", "class A {}\n")], Verdict::Warn, &[]);
+    let outcome = check(&[("a.js", "f()\n"), ("A.kt", "class A {}\n")], Verdict::Warn, &[]);
     assert_eq!((outcome.covered, outcome.known), (Some(1), Some(2)));
-    assert!(outcome.summary.contains("no grammar for 1 C#"), "{}", outcome.summary);
+    assert!(outcome.summary.contains("no grammar for 1 Kotlin"), "{}", outcome.summary);
 }
 
 #[test]
@@ -173,4 +173,25 @@ fn evidence_shows_no_data() {
 fn allow_wants_names() {
     assert_eq!(Config::default().validate(), []);
     assert_eq!(Config { allow: vec!["console.log()".into(), "".into()] }.validate().len(), 2);
+}
+
+#[test]
+fn csharp_by_its_project() {
+    let web = ("src/Shop/Shop.csproj", "<Project Sdk=\"Microsoft.NET.Sdk.Web\"></Project>");
+    let tool =
+        ("console/console.csproj", "<Project><PropertyGroup><OutputType>Exe</OutputType></PropertyGroup></Project>");
+    let cart = "class Cart {\n  void Add() {\n    Console.WriteLine(1);\n  }\n}\n";
+    let run = |files: &[(&str, &str)]| run_with(files, &[], &Config::default());
+    let outcome = run(&[web, ("src/Shop/Cart.cs", cart)]);
+    assert_eq!((outcome.verdict, &*outcome.summary), (Verdict::Warn, "1 print in 1 file"));
+    assert_eq!(outcome.findings[0].message, "Console.WriteLine in Add");
+    assert!(outcome.findings[0].fix.contains("ILogger"), "{}", outcome.findings[0].fix);
+    let stops = cart.replace("Console.WriteLine(1)", "Debugger.Break()");
+    assert_eq!(run(&[web, ("src/Shop/Cart.cs", &stops)]).verdict, Verdict::Fail);
+    let release = stops.replace("    Debugger", "#if DEBUG\n    Debugger").replace("();\n  }", "();\n#endif\n  }");
+    assert_eq!(run(&[web, ("src/Shop/Cart.cs", &release)]).verdict, Verdict::Pass);
+    let outcome = run(&[tool, ("console/Program.cs", cart), ("Shop.Tests/CartTests.cs", &stops)]);
+    assert_eq!((outcome.verdict, outcome.known), (Verdict::Pass, Some(1)));
+    let outcome = run(&[("A.cs", "class A { string s = \"Debugger\n; }"), ("B.cs", "class B { }")]);
+    assert_eq!((outcome.verdict, outcome.reason.as_deref()), (Verdict::Error, Some("unparsable")));
 }
