@@ -12,7 +12,7 @@ pub fn find(text: &[u8]) -> Option<Vec<Hit>> {
     let static_console = file.has(&["using", "static", "System", ".", "Console", ";"]);
     let own = |name: &str| ["class", "struct", "interface", "enum"].iter().any(|kind| file.has(&[kind, name]));
     let rebound: Vec<&str> = ["Console", "Debugger", "Trace"].into_iter().filter(|name| own(name)).collect();
-    for nth in 0..tokens.len() {
+    for (nth, token) in tokens.iter().enumerate() {
         scopes.step(&file, nth);
         if scopes.left_out() {
             continue;
@@ -34,7 +34,7 @@ pub fn find(text: &[u8]) -> Option<Vec<Hit>> {
             _ => None,
         };
         let Some((rule, weight)) = found.filter(|_| !rebound.contains(&bare[0])) else { continue };
-        let at = tokens[nth].from;
+        let at = token.from;
         let row = text[..at].iter().filter(|b| **b == b'\n').count();
         let column = at - text[..at].iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
         hits.push(Hit { rule, weight, call: bare.join("."), row, column, function: scopes.function() });

@@ -172,14 +172,16 @@ mod tests {
 
     use super::*;
 
+    type Files = Vec<(String, Vec<u8>)>;
+
     /// What was handed out, and whether that was all.
-    fn read(path: &str, bytes: &[u8]) -> Option<(Vec<(String, Vec<u8>)>, bool)> {
+    fn read(path: &str, bytes: &[u8]) -> Option<(Files, bool)> {
         let mut out = Vec::new();
         let whole = unpack(path, bytes, &mut |path, bytes| out.push((path.to_string(), bytes.to_vec())))?;
         Some((out, whole))
     }
 
-    fn files(of: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
+    fn files(of: &[(&str, &[u8])]) -> Files {
         of.iter().map(|(path, bytes)| (path.to_string(), bytes.to_vec())).collect()
     }
 
