@@ -69,6 +69,11 @@ struct Verified<'a> {
     chain: &'a ChainCheck,
 }
 
+/// The commit that a CI system says it builds.
+pub fn ci_commit() -> Option<String> {
+    import::ci_commit()
+}
+
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     let loaded = global.config(Need::Nothing, Secrets::MayBeMissing)?;
     let dir = subject::store_dir(&loaded);

@@ -209,7 +209,7 @@ async fn look(
         repo: Some(repo),
         url: served,
         channels: fixture.channel.iter().map(|c| c.to_string()).collect(),
-        receipts: Receipts { announcements: announced.into_iter().collect() },
+        receipts: Receipts { announcements: announced.into_iter().collect(), ..Receipts::default() },
         runs_dir: folder.0.join("runs"),
         client: Client::new(),
         clock: clock.clone(),

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::Setup;
+use crate::domain::evidence::LedgerEntry;
 use crate::domain::verdict::GateRun;
 use crate::gates::context::{AnnouncementReceipt, Receipts};
+use crate::gates::evidence::Kept;
 use crate::gates::{GateInputs, Options, RunError, run_gates};
 use crate::net::Client;
 use crate::store::{Store, StoreError};
@@ -46,6 +48,9 @@ pub async fn run(store: &Store, setup: &Setup, service: &str, stop: Cancellation
     Ok(checked.run)
 }
 
+/// Newer imports are more likely to be about this release.
+const IMPORTS_MAX: u32 = 60;
+
 /// What only the store knows and gates ask for.
 pub async fn receipts(store: &Store, service: &str) -> Result<Receipts, StoreError> {
     let announcements = store.state.announcements(service).await?;
@@ -58,5 +63,10 @@ pub async fn receipts(store: &Store, service: &str) -> Result<Receipts, StoreErr
         remote_id: a.remote_id,
         acked_by: a.acked_by,
     };
-    Ok(Receipts { announcements: announcements.into_iter().map(receipt).collect() })
+    let evidence = store.state.imports(IMPORTS_MAX).await?;
+    let kept = |(entry, content): (LedgerEntry, serde_json::Value)| Kept { content, imported_at: entry.at };
+    Ok(Receipts {
+        announcements: announcements.into_iter().map(receipt).collect(),
+        evidence: evidence.into_iter().map(kept).collect(),
+    })
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::cache::Cache;
+use super::evidence::{Kept, Reports};
 use super::facts::Facts;
 use super::sweep::{Found, Reader, Swept};
 use crate::domain::clock::{SharedClock, Timestamp};
@@ -127,6 +128,8 @@ pub struct LoadTotals {
 #[derive(Debug, Clone, Default)]
 pub struct Receipts {
     pub announcements: Vec<AnnouncementReceipt>,
+    /// Imported reports, newest first.
+    pub evidence: Vec<Kept>,
 }
 
 /// One channel's answer to one announcement.
@@ -165,6 +168,8 @@ pub struct GateContext {
     /// `--allow-exec` on the command line.
     pub allow_exec: bool,
     pub receipts: Receipts,
+    /// Reports of other tools; gates ask [`GateContext::evidence_for`].
+    pub evidence: Reports,
     /// Names of the configured channels (for `release.announcement`).
     pub channels: Vec<String>,
     /// Results of gates that ended, by id.

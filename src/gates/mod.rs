@@ -7,6 +7,7 @@
 mod cache;
 pub mod context;
 pub mod decision;
+pub mod evidence;
 pub mod facts;
 pub mod forge;
 pub mod import;

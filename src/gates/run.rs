@@ -13,6 +13,7 @@ use url::Url;
 
 use super::cache::Cache;
 use super::context::{Progress, Receipts, Repo};
+use super::evidence::Reports;
 use super::facts::walk::{self, WalkError};
 use super::facts::{Facts, rid};
 use super::runner::{self, NoSuchGate, Selection};
@@ -60,6 +61,8 @@ pub struct Options {
     pub release: bool,
     /// Commands named in the repository may run.
     pub allow_exec: bool,
+    /// What the CI says it builds: binds reports that its own job left in the work tree.
+    pub ci_commit: Option<String>,
 }
 
 /// What came of it.
@@ -114,10 +117,17 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
         set => (set, format!("profile = \"{}\" is set", set.word())),
     };
 
+    let reports = {
+        let (kept, repo, name) = (inputs.receipts.evidence.clone(), seen.repo.clone(), service.clone());
+        let (ci_commit, now) = (options.ci_commit.clone(), started_at);
+        off_thread(move || Reports::gather(&kept, repo.as_ref(), &name, ci_commit.as_deref(), now)).await
+    };
     let kept = !options.release && !options.allow_exec && gates.iter().any(|gate| gate.keeps());
     let cache = match inputs.cache_dir.filter(|_| kept) {
         Some(base) => {
-            let settings = serde_json::json!({ "config": config, "profile": profile.word() });
+            let settings = serde_json::json!({
+                "config": config, "profile": profile.word(), "evidence": reports.key(),
+            });
             let repo = seen.repo.clone();
             off_thread(move || repo.and_then(|repo| Cache::open(&base, &repo, &settings))).await
         }
@@ -147,6 +157,7 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
         release_mode: options.release,
         allow_exec: options.allow_exec,
         receipts: inputs.receipts,
+        evidence: reports,
         channels: inputs.channels,
         earlier: Mutex::default(),
         load_totals: Mutex::default(),

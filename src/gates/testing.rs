@@ -127,6 +127,7 @@ pub fn context(change: impl FnOnce(&mut GateContext)) -> (tempfile::TempDir, Gat
         release_mode: false,
         allow_exec: false,
         receipts: Default::default(),
+        evidence: Default::default(),
         channels: Vec::new(),
         earlier: Default::default(),
         load_totals: Default::default(),

@@ -23,12 +23,11 @@ use super::config::Need;
 use super::output::{self, Out};
 use super::{Exit, Failure, Global};
 use crate::config::Secrets;
+use crate::daemon::gating;
 use crate::domain::verdict::{Decision, GateRun};
-use crate::gates::context::{AnnouncementReceipt, Receipts};
 use crate::gates::runner::Selection;
 use crate::gates::{self, Checked, GateInputs, Options, RunError, Stage};
 use crate::net::Client;
-use crate::store::state::gates::Announcement;
 use crate::store::{Role, Store};
 
 use subject::Which;
@@ -146,7 +145,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     let subject = subject::choose(&loaded, &args.which)?;
     let dir = subject::store_dir(&loaded);
     let store = open(&dir, global).await?;
-    let receipts = receipts(store.state.announcements(&subject.service).await?);
+    let receipts = gating::receipts(&store, &subject.service).await?;
     let root = subject.repo.clone().unwrap_or_else(|| PathBuf::from("."));
     let stages: Vec<Stage> = args.stage.iter().copied().map(Stage::from).collect();
     let inputs = GateInputs {
@@ -165,6 +164,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
             selection: Selection { only: args.only, skip: args.skip, stages },
             release: args.release,
             allow_exec: args.allow_exec,
+            ci_commit: super::evidence::ci_commit(),
         },
         progress: progress::lines(global.flags.quiet),
         stop: global.shutdown.clone(),
@@ -197,20 +197,6 @@ pub async fn open(dir: &Path, global: &Global) -> anyhow::Result<Store> {
     Store::open(dir, Role::Client, global.clock.clone())
         .await
         .with_context(|| format!("cannot open the store in {}", dir.display()))
-}
-
-/// What the store knows, in the gates' words.
-pub fn receipts(announcements: Vec<Announcement>) -> Receipts {
-    let receipt = |a: Announcement| AnnouncementReceipt {
-        version: a.version,
-        commit: a.commit,
-        channel: a.channel,
-        at: a.at,
-        state: a.state,
-        remote_id: a.remote_id,
-        acked_by: a.acked_by,
-    };
-    Receipts { announcements: announcements.into_iter().map(receipt).collect() }
 }
 
 fn explained(error: RunError) -> anyhow::Error {

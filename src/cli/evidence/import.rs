@@ -92,8 +92,9 @@ pub async fn run(args: Args, loaded: &Loaded, dir: &Path, global: &Global) -> an
     let (tool, version) = content.tool();
     let version = version.or(sidecar.version.as_deref()).map(String::from);
     let name = args.file.file_name().map(|n| clean_line(&n.to_string_lossy())).unwrap_or_default();
+    let service = subject::choose(loaded, &args.which)?.service;
     let kept = serde_json::json!({
-        "kind": kind.word(), "tool": tool, "version": version, "file": name, "bytes": bytes.len(),
+        "service": service, "kind": kind.word(), "tool": tool, "version": version, "file": name, "bytes": bytes.len(),
         "sha256": format!("sha256:{}", sha256_hex(&bytes)), "binding": binding, "report": content,
     });
     if serde_json::to_vec(&kept)?.len() > EVIDENCE_BYTES_MAX {
@@ -145,13 +146,10 @@ fn sidecar(file: &Path) -> Result<Sidecar, Failure> {
 /// Options before the sidecar before the CI. What is given must be true: the commit exists, the target is configured,
 /// and the report is about its host.
 fn bind(args: &Args, sidecar: &Sidecar, content: &Content, loaded: &Loaded) -> Result<Binding, Failure> {
-    let ci =
-        ["GITHUB_SHA", "CI_COMMIT_SHA", "BITBUCKET_COMMIT", "BUILD_SOURCEVERSION", "CIRCLE_SHA1", "DRONE_COMMIT_SHA"];
-    let from_ci = || ci.iter().find_map(|name| std::env::var(name).ok());
     let (commit, by) = match (&args.commit, &sidecar.commit) {
         (Some(commit), _) => (Some(commit.clone()), "options"),
         (None, Some(commit)) => (Some(commit.clone()), "sidecar"),
-        (None, None) => from_ci().map_or((None, "nothing"), |commit| (Some(commit), "ci")),
+        (None, None) => ci_commit().map_or((None, "nothing"), |commit| (Some(commit), "ci")),
     };
     let commit = commit.map(|c| full_commit(&c, args, loaded)).transpose()?;
     let target = args.target.clone().or_else(|| sidecar.target.clone());
@@ -168,6 +166,13 @@ fn bind(args: &Args, sidecar: &Sidecar, content: &Content, loaded: &Loaded) -> R
     };
     check_target(target.as_deref(), content, loaded)?;
     Ok(Binding { commit, target, at, by })
+}
+
+/// What the CI system says it builds.
+pub fn ci_commit() -> Option<String> {
+    let names =
+        ["GITHUB_SHA", "CI_COMMIT_SHA", "BITBUCKET_COMMIT", "BUILD_SOURCEVERSION", "CIRCLE_SHA1", "DRONE_COMMIT_SHA"];
+    names.iter().find_map(|name| std::env::var(name).ok())
 }
 
 fn full_commit(commit: &str, args: &Args, loaded: &Loaded) -> Result<String, Failure> {

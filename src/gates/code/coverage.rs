@@ -11,10 +11,12 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::coverage_facts::{FileLines, Report, Seen, State, Unit, look};
+use super::coverage_facts::{FileLines, Other, Report, Seen, State, Told, Unit, look};
 use crate::domain::problem::Problem;
 use crate::domain::units::{Span, group_thousands};
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
+use crate::gates::evidence::{Piece, Standing};
+use crate::gates::import::kind::Content;
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
@@ -106,13 +108,40 @@ impl Gate for Coverage {
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let now = ctx.clock.now();
+            let others = ctx.evidence_for(ABOUT.id).iter().filter_map(other).collect();
             ctx.in_repo(move |repo, config| {
                 let config = &config.code.coverage;
-                judge(&look(repo, config, now), config)
+                judge(&look(repo, config, now, others), config)
             })
             .await
         })
     }
+}
+
+/// An imported report in this gate's words.
+fn other(piece: &Piece<'_>) -> Option<Other> {
+    let (says, sum) = match &piece.report.content {
+        Content::Coverage { by_file, covered, total, .. } if !by_file.is_empty() => {
+            (Told::Files(by_file.clone()), Some((*covered, *total)))
+        }
+        Content::Tests(run) => (Told::Tests(run.clone()), None),
+        _ => return None,
+    };
+    let (state, unbound) = match &piece.standing {
+        Standing::Bound => (State::Used, None),
+        Standing::Unbound(why) => (State::Used, Some(why.clone())),
+        Standing::Stale(why) => (State::Stale { why: why.clone() }, None),
+    };
+    let report = Report {
+        path: format!("{} (imported)", piece.report.file),
+        format: piece.report.kind.word(),
+        made_at: piece.report.ran_at,
+        dated_by: "import",
+        sha256: Some(piece.report.sha256.clone()),
+        says: sum,
+        state,
+    };
+    Some(Other { report, says, unbound })
 }
 
 /// Reported paths that must be files of the repository; below it the report is about something else.
@@ -301,6 +330,13 @@ fn weaknesses(seen: &Seen, config: &Config, total: u64) -> Vec<Finding> {
                 .in_file(path.clone())
                 .fix(format!("keep the full report as well: {}", seen.command))
                 .identified_by(&["summary-only"]),
+        );
+    }
+    if let Some(why) = &seen.unbound {
+        out.push(
+            Finding::new("unbound-report", Severity::Medium, format!("of an imported report {why}"))
+                .fix("import it with --commit SHA, or beside FILE.hc.json")
+                .identified_by(&["unbound-report"]),
         );
     }
     if let Some(run) = &seen.tests

@@ -123,6 +123,8 @@ pub struct Seen {
     pub unresolved: Vec<String>,
     pub files: BTreeMap<String, FileLines>,
     pub changed: Option<Changed>,
+    /// Why a report that was used may be about another state of the sources.
+    pub unbound: Option<String>,
     /// Lines excluded by pragma, and lines of the sources in which they stand.
     pub pragmas: u64,
 }
@@ -130,7 +132,25 @@ pub struct Seen {
 /// Uncovered changed lines listed at most.
 const CHANGED_LISTED_MAX: usize = 200;
 
-pub fn look(repo: &Repo, config: &Config, now: Timestamp) -> Seen {
+/// A report that was imported.
+#[derive(Debug)]
+pub struct Other {
+    pub report: Report,
+    /// Stands in for what the work tree lacks.
+    pub says: Told,
+    pub unbound: Option<String>,
+}
+
+/// What it says.
+#[derive(Debug)]
+pub enum Told {
+    /// Covered and total by the report's own paths.
+    Files(BTreeMap<String, (u64, u64)>),
+    Tests(junit::TestRun),
+}
+
+/// `others`: imported reports, used where the work tree has none.
+pub fn look(repo: &Repo, config: &Config, now: Timestamp, others: Vec<Other>) -> Seen {
     let sources: Vec<(&str, Source)> =
         repo.files.iter().filter_map(|f| Source::of(&f.path).map(|s| (f.path.as_str(), s))).collect();
     let mut seen = Seen {
@@ -167,6 +187,9 @@ pub fn look(repo: &Repo, config: &Config, now: Timestamp) -> Seen {
             None => seen.coverage.push(report),
         }
     }
+    for other in others {
+        imported(&mut seen, &mut merged, &index, other);
+    }
     if merged.is_empty() {
         return seen;
     }
@@ -177,6 +200,33 @@ pub fn look(repo: &Repo, config: &Config, now: Timestamp) -> Seen {
 
 fn matters(path: &str) -> bool {
     matches!(Role::of_path(path), Role::Product | Role::Cli | Role::Test)
+}
+
+/// Takes an imported report where none of its kind was found in the work tree.
+fn imported<'r>(seen: &mut Seen, merged: &mut BTreeMap<&'r str, Merged>, index: &Index<'r>, other: Other) {
+    let used = other.report.state == State::Used;
+    match other.says {
+        Told::Tests(run) if seen.tests.is_none() => {
+            if used {
+                seen.tests = Some(run);
+                seen.unbound = seen.unbound.take().or(other.unbound);
+            }
+            seen.junit.push(other.report);
+        }
+        Told::Files(files) if !seen.coverage.iter().any(|r| r.state == State::Used) => {
+            if used {
+                let mut coverage = Coverage::default();
+                for (path, (covered, total)) in files {
+                    coverage.files.insert(path.clone(), Lines::new());
+                    coverage.tallies.insert(path, Tally { covered, total });
+                }
+                unite(seen, merged, index, &[], "", coverage);
+                seen.unbound = seen.unbound.take().or(other.unbound);
+            }
+            seen.coverage.push(other.report);
+        }
+        _ => {}
+    }
 }
 
 enum Content {

@@ -94,10 +94,10 @@ impl Gate for LeftoverDebug {
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let facts = ctx.facts.clone();
-            ctx.in_sweep(ABOUT.id, move |repo, config, _: &Looking, found| {
+            let own = ctx.in_sweep(ABOUT.id, move |repo, config, _: &Looking, found| {
                 judge(&gather(repo, found, &facts, &config.code.leftover_debug))
-            })
-            .await
+            });
+            ctx.with_imports(&ABOUT, own.await)
         })
     }
 

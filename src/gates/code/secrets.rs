@@ -85,7 +85,7 @@ pub static ABOUT: About = About {
     timeout: Duration::from_secs(600),
     skipped_for: &[],
     reads: "every file that git tracks or would track, and every line that a commit of any branch added; allow lists of \
-            gitleaks, detect-secrets and TruffleHog",
+            gitleaks, detect-secrets and TruffleHog; imported reports of these and of kingfisher",
     decides: "fails on tokens in a provider's format, unencrypted private keys, cloud keys, passwords in URLs, and random \
               values given to names of secrets, now or in the history; warns on what only looks like one, in a shallow \
               clone and without git",
@@ -110,10 +110,10 @@ impl Gate for Secrets {
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            ctx.in_sweep(ABOUT.id, |repo, config, looking: &Looking, found| {
+            let own = ctx.in_sweep(ABOUT.id, |repo, config, looking: &Looking, found| {
                 judge(&gather(repo, looking, found, &config.code.secrets))
-            })
-            .await
+            });
+            ctx.with_imports(&ABOUT, own.await)
         })
     }
 

@@ -100,7 +100,7 @@ impl Gate for CiPipeline {
                 None if seen.read.pipelines.is_empty() => seen.run,
                 None => run::ask(ctx, ABOUT.id, &chain_files(&seen.read)).await,
             };
-            judge(&seen, &config.delivery.pipeline)
+            ctx.with_imports(&ABOUT, judge(&seen, &config.delivery.pipeline))
         })
     }
 }

@@ -50,6 +50,14 @@ impl Git {
         &self.root
     }
 
+    /// A folder of the repository below git's top level: empty, or ending in `/`.
+    pub fn below(&self, folder: &Path) -> String {
+        let real = folder.canonicalize().ok().zip(self.root.canonicalize().ok());
+        let below =
+            real.and_then(|(folder, top)| Some(folder.strip_prefix(top).ok()?.to_string_lossy().replace('\\', "/")));
+        below.filter(|path| !path.is_empty()).map(|path| format!("{path}/")).unwrap_or_default()
+    }
+
     fn spawn(&self, args: &[&str], input: Stdio) -> Result<Child, GitError> {
         Command::new("git")
             .arg("--no-pager")

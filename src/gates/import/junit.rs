@@ -28,7 +28,7 @@ pub struct NamedCase {
 }
 
 /// One test case that did not pass.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct FailedCase {
     /// `class name`, as the report names it.
     pub name: String,
@@ -37,7 +37,7 @@ pub struct FailedCase {
     pub message: String,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct TestRun {
     pub tests: u64,
     pub skipped: u64,

@@ -1,7 +1,9 @@
 //! THE list of reports that can be imported: the word for each on the command line, its parser, and the gate that it
 //! speaks to.
 
-use serde::Serialize;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::backup::Backups;
 use super::junit::TestRun;
@@ -53,7 +55,7 @@ pub enum Kind {
 }
 
 /// A report in our own values. Values of secrets were dropped while reading.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Content {
     Scan(Scan),
@@ -64,6 +66,9 @@ pub enum Content {
         files: u64,
         covered: u64,
         total: u64,
+        /// Covered and total of each file, in the report's own paths; empty when there are too many to be kept.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+        by_file: BTreeMap<String, (u64, u64)>,
     },
     Backups(Backups),
 }
@@ -219,6 +224,9 @@ impl Kind {
     }
 }
 
+/// Of the table of files: the whole must stay below what one piece of evidence may have.
+const BY_FILE_BYTES_MAX: usize = 700 * 1024;
+
 fn tests(run: TestRun) -> Result<Content, ImportError> {
     if run.tests == 0 { Err(ImportError::Empty("test")) } else { Ok(Content::Tests(run)) }
 }
@@ -226,7 +234,13 @@ fn tests(run: TestRun) -> Result<Content, ImportError> {
 fn coverage(report: &Coverage) -> Content {
     let sum = |(a, b): (u64, u64), t: super::Tally| (a + t.covered, b + t.total);
     let (covered, total) = report.files.keys().map(|file| report.tally(file)).fold((0, 0), sum);
-    Content::Coverage { files: report.files.len() as u64, covered, total }
+    let bytes: usize = report.files.keys().map(|file| file.len() + 24).sum();
+    let of = |file: &String| {
+        let t = report.tally(file);
+        (file.clone(), (t.covered, t.total))
+    };
+    let by_file = if bytes <= BY_FILE_BYTES_MAX { report.files.keys().map(of).collect() } else { BTreeMap::new() };
+    Content::Coverage { files: report.files.len() as u64, covered, total, by_file }
 }
 
 impl Content {
@@ -260,7 +274,9 @@ impl Content {
                 let (p95, p99) = (p("p95", load.latency_ms.p95), p("p99", load.latency_ms.p99));
                 format!("{} requests, {:.1} req/s{p95}{p99}{label}, {errors} errors", load.requests, load.achieved_rps)
             }
-            Content::Coverage { files, covered, total } => format!("{covered} of {total} covered in {files} file(s)"),
+            Content::Coverage { files, covered, total, .. } => {
+                format!("{covered} of {total} covered in {files} file(s)")
+            }
             Content::Backups(list) => {
                 let newest =
                     list.newest().and_then(|b| b.ended_at).map(|t| format!(", newest good one {}", t.rfc3339()));

@@ -14,6 +14,7 @@ pub mod istanbul_summary;
 pub mod jacoco;
 pub mod json;
 pub mod junit;
+mod kept;
 pub mod kind;
 pub mod lcov;
 pub mod llvm_cov;

@@ -114,9 +114,10 @@ impl Gate for Autoscaling {
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
-        Box::pin(
-            async move { ctx.in_repo(|repo, config| judge(&look(repo, &config.infrastructure.autoscaling))).await },
-        )
+        Box::pin(async move {
+            let own = ctx.in_repo(|repo, config| judge(&look(repo, &config.infrastructure.autoscaling)));
+            ctx.with_imports(&ABOUT, own.await)
+        })
     }
 }
 

@@ -95,11 +95,11 @@ impl Gate for RestartHealth {
         Box::pin(async move {
             let serves = ctx.facts.any("framework");
             let facts = ctx.facts.clone();
-            ctx.in_repo(move |repo, config| {
+            let own = ctx.in_repo(move |repo, config| {
                 let seen = look(repo, &config.infrastructure.restart_health, serves);
                 judge(&Seen { published: packages::published(repo, &facts), ..seen })
-            })
-            .await
+            });
+            ctx.with_imports(&ABOUT, own.await)
         })
     }
 }

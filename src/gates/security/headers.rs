@@ -131,7 +131,10 @@ impl Gate for Headers {
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move { check(ctx).await.unwrap_or_else(|outcome| *outcome) })
+        Box::pin(async move {
+            let own = check(ctx).await.unwrap_or_else(|outcome| *outcome);
+            ctx.with_imports(&ABOUT, own)
+        })
     }
 }
 

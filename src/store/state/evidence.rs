@@ -96,6 +96,17 @@ impl State {
         .await?;
         rows.iter().map(entry).collect()
     }
+    /// Imported reports with their content, newest first, at most `limit`.
+    pub async fn imports(&self, limit: u32) -> Result<Vec<(LedgerEntry, serde_json::Value)>> {
+        let rows = sqlx::query(
+            "SELECT ledger.*, content FROM ledger JOIN evidence USING (digest) WHERE run = 'import'
+             ORDER BY seq DESC LIMIT ?1",
+        )
+        .bind(limit)
+        .fetch_all(&mut *self.reader().await?)
+        .await?;
+        rows.iter().map(|row| Ok((entry(row)?, json(row, "content")?))).collect()
+    }
     /// Content by digest (`sha256:…`, a unique prefix will do).
     pub async fn evidence_content(&self, digest: &str) -> Result<Option<serde_json::Value>> {
         let wanted = if digest.starts_with("sha256:") { digest.to_string() } else { format!("sha256:{digest}") };

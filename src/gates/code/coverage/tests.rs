@@ -16,7 +16,7 @@ fn lcov(file: &str, hits: &[u64]) -> String {
 }
 
 fn run_on(repo: &Repo, config: &Config) -> Outcome {
-    judge(&look(repo, config, SystemClock.now()), config)
+    judge(&look(repo, config, SystemClock.now(), vec![]), config)
 }
 
 fn run(files: &[(&str, &str)]) -> Outcome {
@@ -300,4 +300,45 @@ fn changed_lines_without_code_do_not_count() {
     let outcome = run_on(&testing::open(dir.path()), &Config::default());
     assert!(outcome.summary.contains("only 0.00 % of the lines changed since v1.0.0"), "{}", outcome.summary);
     assert_eq!(outcome.evidence[0].content["changed"]["uncovered"], serde_json::json!(["cart/cart.go:5"]));
+}
+
+#[test]
+fn imported_reports_stand_in_for_what_the_work_tree_lacks() {
+    use super::super::coverage_facts::{Other, Report, State, Told};
+    let source = "export const a = 1;\n";
+    let files = [("package.json", "{}"), ("src/a.js", source), ("src/b.js", source), ("test/a.test.js", "it()")];
+    let (_dir, repo) = testing::repo(&files);
+    let report = |state| Report {
+        path: "lcov.info (imported)".into(),
+        format: "lcov",
+        made_at: SystemClock.now(),
+        dated_by: "import",
+        sha256: None,
+        says: None,
+        state,
+    };
+    let coverage = |rows: &[(&str, u64)], state, unbound: Option<&str>| Other {
+        report: report(state),
+        says: Told::Files(rows.iter().map(|(path, n)| (path.to_string(), (*n, 10))).collect()),
+        unbound: unbound.map(String::from),
+    };
+    let check = |others: Vec<Other>, expect: &str| {
+        let config = Config::default();
+        let outcome = judge(&look(&repo, &config, SystemClock.now(), others), &config);
+        let rules = outcome.findings.iter().map(|f| f.rule.as_str()).collect::<Vec<_>>().join(",");
+        let reason = outcome.reason.clone().unwrap_or(rules);
+        assert_eq!(format!("{} {reason}", outcome.verdict.word()).trim(), expect, "{outcome:#?}");
+    };
+    check(vec![], "error no-report");
+    check(vec![coverage(&[("src/a.js", 10), ("src/b.js", 10)], State::Used, None)], "warn summary-only");
+    check(
+        vec![coverage(&[("src/a.js", 10), ("src/b.js", 10)], State::Used, Some("is unbound"))],
+        "warn summary-only,unbound-report",
+    );
+    check(vec![coverage(&[("src/a.js", 5), ("src/b.js", 5)], State::Used, None)], "fail uncovered,uncovered");
+    check(vec![coverage(&[("src/a.js", 10)], State::Stale { why: "old".into() }, None)], "error stale-evidence");
+    check(vec![coverage(&[("lib/x.js", 10), ("lib/y.js", 10)], State::Used, None)], "error path-mismatch");
+    let red = crate::gates::import::junit::TestRun { tests: 9, failures: 1, ..Default::default() };
+    let tests = Other { report: report(State::Used), says: Told::Tests(red), unbound: None };
+    check(vec![coverage(&[("src/a.js", 10), ("src/b.js", 10)], State::Used, None), tests], "fail test-failed");
 }

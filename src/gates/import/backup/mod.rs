@@ -6,11 +6,12 @@ pub mod borg;
 pub mod pgbackrest;
 pub mod restic;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::kept::{self, Word};
 use crate::domain::clock::Timestamp;
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backup {
     /// The tool's own name for it.
     pub id: String,
@@ -24,9 +25,10 @@ pub struct Backup {
     pub ok: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backups {
-    pub tool: &'static str,
+    #[serde(deserialize_with = "kept::word")]
+    pub tool: Word,
     pub version: Option<String>,
     /// As the report lists them.
     pub backups: Vec<Backup>,

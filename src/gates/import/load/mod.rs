@@ -16,13 +16,14 @@ pub mod wrk;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ImportError;
+use super::kept::{self, Word};
 use crate::domain::clock::Timestamp;
 
 /// How requests were scheduled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Model {
     /// At a rate of their own.
@@ -34,7 +35,7 @@ pub enum Model {
 }
 
 /// Milliseconds. `None`: the report does not have it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     pub mean: Option<f64>,
     pub p50: Option<f64>,
@@ -45,7 +46,7 @@ pub struct Latency {
 }
 
 /// A limit that the test set itself.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Threshold {
     pub what: String,
     /// By the tool's own word.
@@ -54,14 +55,15 @@ pub struct Threshold {
     pub holds: Option<bool>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadReport {
-    pub tool: &'static str,
+    #[serde(deserialize_with = "kept::word")]
+    pub tool: Word,
     pub version: Option<String>,
     pub model: Model,
     /// `co-biased` where latencies hide stalls.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub label: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none", default, deserialize_with = "kept::some_word")]
+    pub label: Option<Word>,
     /// Without query and credentials.
     pub url: Option<String>,
     pub started_at: Option<Timestamp>,
@@ -69,10 +71,11 @@ pub struct LoadReport {
     pub requests: u64,
     pub achieved_rps: f64,
     /// By class: `4xx`, `429`, `5xx`, `timeout`, `socket`, `failed`.
-    pub errors: BTreeMap<&'static str, u64>,
+    #[serde(deserialize_with = "kept::counts")]
+    pub errors: BTreeMap<Word, u64>,
     pub by_status: BTreeMap<u16, u64>,
     pub latency_ms: Latency,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub thresholds: Vec<Threshold>,
 }
 

@@ -12,13 +12,13 @@ pub mod sarif;
 pub mod trufflehog;
 pub mod zap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::domain::secret::redact;
 use crate::domain::verdict::Severity;
 
 /// Does the finding still stand, as far as the report knows?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     Open,
@@ -29,7 +29,7 @@ pub enum Standing {
 }
 
 /// Did the scanner try the credential?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Live {
     Yes,
@@ -38,23 +38,26 @@ pub enum Live {
     Unknown,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Found {
     pub rule: String,
     pub severity: Severity,
     pub standing: Standing,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub file: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub line: Option<u32>,
     /// Method and address without its query, or an object's name.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub place: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub commit: Option<String>,
     pub message: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub live: Option<Live>,
+    /// What kind of rule it is, by the tool's own order: nuclei's folder of templates.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub topic: Option<String>,
 }
 
 impl Found {
@@ -69,6 +72,7 @@ impl Found {
             commit: None,
             message: clean(message.as_ref()),
             live: None,
+            topic: None,
         }
     }
     pub fn at(mut self, file: impl AsRef<str>, line: Option<u32>) -> Found {
@@ -88,7 +92,7 @@ impl Found {
 }
 
 /// One report.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Scan {
     pub tool: String,
     pub version: Option<String>,

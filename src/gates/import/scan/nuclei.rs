@@ -11,6 +11,11 @@ use crate::gates::import::{ImportError, json};
 struct Row {
     #[serde(rename = "template-id", alias = "templateID")]
     template: String,
+    /// `http/exposures/configs/git-config.yaml`
+    #[serde(rename = "template", default)]
+    file: Option<String>,
+    #[serde(rename = "template-path", default)]
+    path: Option<String>,
     info: Info,
     #[serde(rename = "matched-at", alias = "matched")]
     matched: Option<String>,
@@ -34,6 +39,7 @@ pub fn parse(text: &str) -> Result<Scan, ImportError> {
     let found = |row: Row| {
         let severity = row.info.severity.as_deref().and_then(severity).unwrap_or(Severity::Medium);
         let out = Found::new(&row.template, severity, row.info.name.as_deref().unwrap_or(&row.template));
+        let out = Found { topic: topic(&row), ..out };
         match row.matched.or(row.host) {
             Some(place) => out.place(address(&place)),
             None => out,
@@ -43,6 +49,16 @@ pub fn parse(text: &str) -> Result<Scan, ImportError> {
     let matched = rows.into_iter().filter(|r| r.status != Some(false));
     Ok(Scan::new("nuclei", None, matched.map(found).collect()))
 }
+
+/// The folder of templates below `http/` or another protocol's.
+fn topic(row: &Row) -> Option<String> {
+    let path = row.file.as_ref().or(row.path.as_ref())?;
+    let mut folders = path.split('/').skip_while(|f| !PROTOCOLS.contains(f)).skip(1);
+    folders.next().filter(|f| !f.contains('.')).map(super::clean)
+}
+
+/// Folders at the top of nuclei-templates.
+const PROTOCOLS: [&str; 6] = ["http", "network", "dns", "ssl", "javascript", "headless"];
 
 #[cfg(test)]
 mod tests {
@@ -62,6 +78,11 @@ mod tests {
         );
         tells_nothing(&scan, &["hunter2"]);
         assert_eq!(parse(&format!("[{LINE}]")).unwrap().findings.len(), 1);
+        assert_eq!(scan.findings[0].topic, None);
+        for name in ["template", "template-path"] {
+            let line = LINE.replacen('{', &format!("{{\"{name}\":\"/n/http/exposures/configs/a.yaml\","), 1);
+            assert_eq!(parse(&line).unwrap().findings[0].topic.as_deref(), Some("exposures"));
+        }
         assert_eq!(parse("[]").unwrap().findings, []);
         assert!(parse("").is_err() && parse(&LINE[..90]).is_err());
     }
