@@ -248,7 +248,10 @@ fn page(
         out.push_str(&format!("  {label} {}\n", hang(text, 13, width)));
     };
     tell("class", class_text(about));
-    tell("goal", &format!("{}{}", row.goal, if row.critical { ", critical" } else { "" }));
+    match row.goal {
+        "" => tell("goal", "none: it is about the check itself"),
+        goal => tell("goal", &format!("{goal}{}", if row.critical { ", critical" } else { "" })),
+    }
     let needs = if about.needs.is_empty() { String::new() } else { format!(", after {}", about.needs.join(", ")) };
     tell(
         "stage",

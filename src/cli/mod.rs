@@ -12,6 +12,7 @@ pub mod output;
 mod alerts;
 mod announce;
 mod audit;
+mod baseline;
 mod channel;
 mod completions;
 mod config;
@@ -127,6 +128,8 @@ pub enum Command {
     Waive(waive::Args),
     /// What is waived, by whom, and for how long
     Waivers(waive::ListArgs),
+    /// Known findings that do not count: create, update, show, prune
+    Baseline(baseline::Args),
     /// What the gates saw: list, show, verify the chain
     Evidence(evidence::Args),
     /// Tell the people concerned about the release
@@ -202,6 +205,7 @@ impl Command {
             Command::Gates(args) => gates::run(args, global).await,
             Command::Waive(args) => waive::run(args, global).await,
             Command::Waivers(args) => waive::list(args, global).await,
+            Command::Baseline(args) => baseline::run(args, global).await,
             Command::Evidence(args) => evidence::run(args, global).await,
             Command::Announce(args) => announce::run(args, global).await,
             Command::Smoke(args) => smoke::run(args, global).await,
@@ -239,7 +243,7 @@ impl Command {
 
     /// On Ctrl-C these tidy up after themselves when `shutdown` is cancelled; a second Ctrl-C ends them at once.
     fn drains(&self) -> bool {
-        matches!(self, Command::Check(_) | Command::Demo(_) | Command::Load(_) | Command::Run(_))
+        matches!(self, Command::Baseline(_) | Command::Check(_) | Command::Demo(_) | Command::Load(_) | Command::Run(_))
     }
 
     /// Logs at `info` without `-v`: long-running commands, whose log is what an operator reads.

@@ -63,10 +63,12 @@ pub async fn receipts(store: &Store, service: &str) -> Result<Receipts, StoreErr
         remote_id: a.remote_id,
         acked_by: a.acked_by,
     };
+    let launch = store.state.open_launch(service).await?;
     let evidence = store.state.imports(IMPORTS_MAX).await?;
     let kept = |(entry, content): (LedgerEntry, serde_json::Value)| Kept { content, imported_at: entry.at };
     Ok(Receipts {
         announcements: announcements.into_iter().map(receipt).collect(),
         evidence: evidence.into_iter().map(kept).collect(),
+        launch_at: launch.filter(|l| l.live_at.is_none()).map(|l| l.planned_at),
     })
 }

@@ -27,6 +27,7 @@ pub mod service;
 pub mod sshsig;
 pub mod stats;
 pub mod sum;
+pub mod suppression;
 pub mod units;
 pub mod varint;
 pub mod verdict;

@@ -366,6 +366,9 @@ pub struct GateRun {
     /// of a limited run says nothing about the rest, so it never clears a launch.
     #[serde(default)]
     pub scope: Option<String>,
+    /// Every finding that is listed and does not count, with the reason; also in its gate's findings.
+    #[serde(default)]
+    pub suppressions: Vec<super::suppression::Suppressed>,
 }
 
 impl GateRun {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::baseline::Baseline;
 use super::cache::Cache;
 use super::evidence::{Kept, Reports};
 use super::facts::Facts;
@@ -33,6 +34,8 @@ pub struct Repo {
     pub git: Option<super::facts::git::Git>,
     /// Sorted by path.
     pub files: Arc<Vec<RepoFile>>,
+    /// Findings that were there before; empty unless a run read it.
+    pub baseline: Arc<Baseline>,
     asked: Asked,
 }
 
@@ -51,11 +54,12 @@ pub const SOURCE_FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 impl Repo {
     pub fn new(root: PathBuf, git: Option<super::facts::git::Git>, files: Vec<RepoFile>) -> Repo {
-        Repo { root, git, files: Arc::new(files), asked: Asked::default() }
+        Repo { root, git, files: Arc::new(files), baseline: Arc::default(), asked: Asked::default() }
     }
     /// The same repository without the files that `keep` refuses.
     pub fn only(&self, keep: impl Fn(&RepoFile) -> bool) -> Repo {
-        Repo::new(self.root.clone(), self.git.clone(), self.files.iter().filter(|f| keep(f)).cloned().collect())
+        let files = self.files.iter().filter(|f| keep(f)).cloned().collect();
+        Repo { baseline: self.baseline.clone(), ..Repo::new(self.root.clone(), self.git.clone(), files) }
     }
     /// What several gates ask of the same files, worked out by whoever asks first. The answer is known by its type and by
     /// the patterns that it leaves out: one type, one question.
@@ -130,6 +134,8 @@ pub struct Receipts {
     pub announcements: Vec<AnnouncementReceipt>,
     /// Imported reports, newest first.
     pub evidence: Vec<Kept>,
+    /// When the service is to go live: of the launch that is planned.
+    pub launch_at: Option<Timestamp>,
 }
 
 /// One channel's answer to one announcement.
@@ -170,6 +176,8 @@ pub struct GateContext {
     pub receipts: Receipts,
     /// Reports of other tools; gates ask [`GateContext::evidence_for`].
     pub evidence: Reports,
+    /// As the CI tells it; what grew is measured against it.
+    pub base_branch: Option<String>,
     /// Names of the configured channels (for `release.announcement`).
     pub channels: Vec<String>,
     /// Results of gates that ended, by id.

@@ -1,13 +1,17 @@
 //! From results to goals and decision. Pure: no clock, no files, no network.
 //!
-//! The table of goals is the READY TO GO LIVE list of the checklist: every gate feeds exactly one goal.
+//! The table of goals is the READY TO GO LIVE list of the checklist: every line of it feeds exactly one goal. Gates about
+//! the check itself (section `meta`) feed none: how much is suppressed is a risk of the decision, not of the load test.
 
 use crate::domain::verdict::{Class, Decision, GateResult, Goal, GoalState, Overlay, Verdict};
 
 /// NO-GO if an unwaived A or B gate failed or any finding escalated; UNDECIDED if one could not be checked, or nothing
 /// was; GO WITH RISKS on any warning, waiver, or trouble in class C; else GO.
 pub fn decide(results: &[GateResult]) -> Decision {
-    let shown = |r: &&GateResult| r.overlay.is_some() || matches!(r.verdict, Verdict::Pass | Verdict::Warn);
+    // That little is suppressed shows nothing of the product.
+    let meta = |r: &GateResult| r.section == "meta" && results.iter().any(|r| r.section != "meta");
+    let shown =
+        |r: &&GateResult| !meta(r) && (r.overlay.is_some() || matches!(r.verdict, Verdict::Pass | Verdict::Warn));
     if results.iter().any(refuses) {
         Decision::NoGo
     } else if results.iter().any(|r| r.blocks()) || !results.iter().any(|r| shown(&r)) {
@@ -295,6 +299,21 @@ mod tests {
             }
         }
         assert_eq!(decide(&[]), Decision::Undecided);
+    }
+
+    #[test]
+    fn what_is_about_the_check_shows_nothing_of_the_product() {
+        let meta = |verdict| GateResult { section: "meta".into(), ..result("meta.suppressions", Class::C, verdict) };
+        let skipped = result("code.review", Class::A, Verdict::Skip);
+        assert_eq!(decide(&[skipped.clone(), meta(Verdict::Pass)]), Decision::Undecided);
+        assert_eq!(decide(&[meta(Verdict::Pass)]), Decision::Go, "asked for alone");
+        assert_eq!(
+            decide(&[result("code.review", Class::A, Verdict::Pass), meta(Verdict::Warn)]),
+            Decision::GoWithRisks
+        );
+        let grown = escalating(meta(Verdict::Fail));
+        assert_eq!(decide(&[result("code.review", Class::A, Verdict::Pass), grown.clone()]), Decision::NoGo);
+        assert_eq!(decide(&[result("code.review", Class::A, Verdict::Pass), waived(grown)]), Decision::GoWithRisks);
     }
 
     #[test]

@@ -29,6 +29,10 @@ pub fn judge(about: &About, outcome: Outcome, duration: Duration, requests: u64)
         o.tier = None;
     }
     let left_out = o.findings.len().saturating_sub(FINDINGS_MAX);
+    if left_out > 0 {
+        // What counts is never cut in favour of what does not.
+        o.findings.sort_by_key(|f| f.suppressed.is_some());
+    }
     o.findings.truncate(FINDINGS_MAX);
     for f in &mut o.findings {
         f.message = line(&f.message);

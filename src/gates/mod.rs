@@ -4,6 +4,7 @@
 //! `all()` is THE registry. Add a gate by adding one file and one line there. Read `context.rs`, then a reference gate
 //! of the kind you need: `security/headers.rs` (a target), `code/coverage.rs` (a report), `delivery/naming.rs` (git).
 
+pub mod baseline;
 mod cache;
 pub mod context;
 pub mod decision;
@@ -29,6 +30,7 @@ pub mod words;
 pub mod code;
 pub mod delivery;
 pub mod infrastructure;
+pub mod meta;
 pub mod monitoring;
 pub mod performance;
 pub mod release;
@@ -41,14 +43,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
-use crate::domain::verdict::{Class, Outcome, Tier};
+use crate::domain::verdict::{Class, Outcome, Tier, Verdict};
 use crate::net::safety::{Safety, Target};
 
 pub use context::GateContext;
 pub use run::{Checked, GateInputs, Options, RunError, SCHEMA, TryOut, changed, run_gates, try_out};
 pub use sweep::{Found, Part, Reader};
 
-/// The seven sections, in the checklist's own order. A section is a folder here and the prefix of its gates' ids.
+/// The seven sections, in the checklist's own order, and the one about the check itself. A section is a folder here and
+/// the prefix of its gates' ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Section {
@@ -59,10 +62,12 @@ pub enum Section {
     Monitoring,
     Infrastructure,
     Release,
+    /// About the check itself: no line of the checklist, and no part of READY TO GO LIVE.
+    Meta,
 }
 
 impl Section {
-    pub const ALL: [Section; 7] = [
+    pub const ALL: [Section; 8] = [
         Section::Code,
         Section::Delivery,
         Section::Security,
@@ -70,6 +75,7 @@ impl Section {
         Section::Monitoring,
         Section::Infrastructure,
         Section::Release,
+        Section::Meta,
     ];
     pub fn word(self) -> &'static str {
         match self {
@@ -80,6 +86,7 @@ impl Section {
             Section::Monitoring => "monitoring",
             Section::Infrastructure => "infrastructure",
             Section::Release => "release",
+            Section::Meta => "meta",
         }
     }
     /// Heading of the human table.
@@ -92,6 +99,7 @@ impl Section {
             Section::Monitoring => "MONITORING & ALERTING",
             Section::Infrastructure => "INFRASTRUCTURE",
             Section::Release => "RELEASE",
+            Section::Meta => "ABOUT THIS CHECK",
         }
     }
 }
@@ -183,6 +191,13 @@ pub trait Gate: Send + Sync {
     fn keeps(&self) -> bool {
         false
     }
+    /// What is left of its verdict when every finding that decides it is suppressed, for the runner's second look
+    /// ([`suppression::settle`]). `None`: it rests on more than findings, such as a share, a score, or the best of
+    /// several rules; suppressed ones are listed and change nothing.
+    fn without_findings(&self) -> Option<Verdict> {
+        let about = self.about();
+        (about.stage == Stage::Static && about.min_tier <= Tier::E1).then_some(Verdict::Warn)
+    }
     /// Its part in the one read of every file that the static stage begins with; [`GateContext::swept`] has what came of
     /// it. Blocking: called off the async threads.
     fn reader(&self, _ctx: &GateContext) -> Option<Part> {
@@ -190,6 +205,9 @@ pub trait Gate: Send + Sync {
     }
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome>;
 }
+
+/// Lines of the checklist; gates about the check itself are none.
+pub const CHECKLIST_LINES: usize = 42;
 
 /// THE registry: every line of the checklist, in the checklist's own order. Results come in this order too.
 pub fn all() -> Vec<Box<dyn Gate>> {
@@ -246,6 +264,8 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(release::qa::Qa),
         later(&not_built::RELEASE_FALLBACK_UI),
         Box::new(release::endpoints::Endpoints),
+        // about the check itself
+        Box::new(meta::suppressions::Suppressions),
     ]
 }
 
@@ -266,6 +286,7 @@ pub struct Config {
     pub monitoring: monitoring::Config,
     pub infrastructure: infrastructure::Config,
     pub release: release::Config,
+    pub meta: meta::Config,
 }
 
 impl Config {
@@ -294,6 +315,7 @@ impl Config {
             ("release", "endpoints", self.release.endpoints.validate()),
             ("release", "post_deploy", self.release.post_deploy.validate()),
             ("release", "qa", self.release.qa.validate()),
+            ("meta", "suppressions", self.meta.suppressions.validate()),
         ];
         let under = |(section, gate, problems): (&'static str, &'static str, Vec<Problem>)| {
             problems.into_iter().map(move |p| p.under(&[section, gate]))
@@ -312,7 +334,8 @@ mod tests {
     #[test]
     fn every_gate_is_well_described_and_feeds_exactly_one_goal() {
         let gates = all();
-        assert_eq!(gates.len(), 42, "the checklist has 42 lines");
+        let lines = gates.iter().filter(|g| g.about().section != Section::Meta).count();
+        assert_eq!(lines, CHECKLIST_LINES, "the checklist has 42 lines");
         let mut seen = BTreeSet::new();
         let mut section = Section::Code;
         for gate in &gates {
@@ -330,7 +353,9 @@ mod tests {
             }
             assert!(!about.timeout.is_zero(), "{id} has no time");
             let goals: Vec<_> = decision::GOALS.iter().filter(|g| g.feeders().any(|f| f == id)).map(|g| g.id).collect();
-            assert_eq!(goals.len(), 1, "{id} feeds {goals:?}");
+            // What is about the check itself says nothing of the product: it feeds no goal, and only the decision.
+            let expect = usize::from(about.section != Section::Meta);
+            assert_eq!(goals.len(), expect, "{id} feeds {goals:?}");
         }
         for about in gates.iter().map(|g| g.about()) {
             for need in about.needs {

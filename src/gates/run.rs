@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::baseline::Baseline;
 use super::cache::Cache;
 use super::context::{Progress, Receipts, Repo};
 use super::evidence::Reports;
@@ -22,6 +23,7 @@ use super::{Config, Gate, GateContext, Lock, decision};
 use crate::domain::clock::SharedClock;
 use crate::domain::evidence::Evidence;
 use crate::domain::service::{Profile, ServiceConfig};
+use crate::domain::suppression;
 use crate::domain::verdict::GateRun;
 use crate::net::safety::{Guard, Intent, Target};
 use crate::net::{Client, NetError, address, redact_url};
@@ -63,6 +65,8 @@ pub struct Options {
     pub allow_exec: bool,
     /// What the CI says it builds: binds reports that its own job left in the work tree.
     pub ci_commit: Option<String>,
+    /// The branch that the change under test will be merged into, as the CI tells it.
+    pub base_branch: Option<String>,
 }
 
 /// What came of it.
@@ -108,7 +112,8 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
     let url = target.as_ref().map(|t| redact_url(&t.url));
     let folder = inputs.repo.or_else(|| service_config.repo.clone());
     let wanted = config.version.clone();
-    let seen = off_thread(move || look(folder.as_deref(), wanted.as_deref(), url)).await?;
+    let base = options.base_branch.clone();
+    let seen = off_thread(move || look(folder.as_deref(), wanted.as_deref(), url, base.as_deref())).await?;
     if options.release && seen.identity.rid.dirty {
         return Err(RunError::Dirty);
     }
@@ -126,7 +131,8 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
     let cache = match inputs.cache_dir.filter(|_| kept) {
         Some(base) => {
             let settings = serde_json::json!({
-                "config": config, "profile": profile.word(), "evidence": reports.key(),
+                "config": config, "profile": profile.word(), "evidence": reports.key(started_at),
+                "base": options.base_branch,
             });
             let repo = seen.repo.clone();
             off_thread(move || repo.and_then(|repo| Cache::open(&base, &repo, &settings))).await
@@ -158,6 +164,7 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
         allow_exec: options.allow_exec,
         receipts: inputs.receipts,
         evidence: reports,
+        base_branch: options.base_branch.clone(),
         channels: inputs.channels,
         earlier: Mutex::default(),
         load_totals: Mutex::default(),
@@ -196,6 +203,7 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
         decision: decision::decide(&results),
         goals: decision::goals(&results),
         requests: results.iter().map(|r| r.requests).sum::<u64>() + guard.requests_of(PREFLIGHT),
+        suppressions: suppression::list(&results),
         gates: results,
         changed_thresholds: changed(&ctx.config),
         scope: options.selection.scope(),
@@ -210,8 +218,16 @@ struct Seen {
     identity: rid::Identity,
 }
 
-fn look(folder: Option<&Path>, wanted: Option<&str>, url: Option<String>) -> Result<Seen, RunError> {
-    let repo = folder.map(walk::open).transpose()?;
+fn look(
+    folder: Option<&Path>,
+    wanted: Option<&str>,
+    url: Option<String>,
+    base_branch: Option<&str>,
+) -> Result<Seen, RunError> {
+    let mut repo = folder.map(walk::open).transpose()?;
+    if let Some(repo) = &mut repo {
+        repo.baseline = Arc::new(Baseline::read(repo, base_branch));
+    }
     let facts = Arc::new(repo.as_ref().map(Facts::look).unwrap_or_default());
     let identity = rid::identify(repo.as_ref(), wanted, url.into_iter().collect());
     Ok(Seen { repo, facts, identity })
@@ -376,7 +392,7 @@ mod tests {
     async fn the_whole_checklist_without_anything_decides_nothing_and_passes_nothing() {
         let runs = tempfile::tempdir().unwrap();
         let done = run_gates(inputs(None, runs.path(), Selection::default())).await.unwrap();
-        assert_eq!(done.run.gates.len(), 42);
+        assert_eq!(done.run.gates.len(), super::super::CHECKLIST_LINES + 1);
         assert_eq!(done.run.schema, SCHEMA);
         assert!(done.run.gates.iter().all(|g| matches!(g.verdict, Verdict::Error | Verdict::Skip)), "{:#?}", done.run);
         assert_eq!(done.run.decision, Decision::Undecided);

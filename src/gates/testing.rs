@@ -128,6 +128,7 @@ pub fn context(change: impl FnOnce(&mut GateContext)) -> (tempfile::TempDir, Gat
         allow_exec: false,
         receipts: Default::default(),
         evidence: Default::default(),
+        base_branch: None,
         channels: Vec::new(),
         earlier: Default::default(),
         load_totals: Default::default(),

@@ -428,6 +428,7 @@ fn gate_run(t0: Timestamp) -> GateRun {
         schema: "hypercare.check/v1".into(),
         run: "run-1".into(),
         scope: Default::default(),
+        suppressions: vec![],
         service: "shop".into(),
         started_at: t0.minus(Duration::from_secs(7200)),
         duration_ms: 41_000,

@@ -4,6 +4,7 @@
 
 use crate::cli::output::{Tone, clean_line, columns, cut, pad, paint, wrap};
 use crate::domain::clock::Timestamp;
+use crate::domain::suppression;
 use crate::domain::units::prose;
 use crate::domain::verdict::{Decision, GateResult, GateRun, GoalState, Overlay, Verdict};
 use crate::gates::waiver::Waivers;
@@ -12,6 +13,8 @@ use crate::gates::{Section, decision};
 const ROMAN: [&str; 7] = ["I", "II", "III", "IV", "V", "VI", "VII"];
 /// Findings shown per gate; the rest is counted.
 const FINDINGS_SHOWN: usize = 3;
+/// Suppressed findings shown; the rest is counted.
+const SUPPRESSED_SHOWN: usize = 5;
 /// Column where a gate's id begins.
 const ID_AT: usize = 11;
 /// Places longer than this get a line of their own.
@@ -41,11 +44,14 @@ pub fn render(page: &Page<'_>) -> String {
             continue;
         }
         line(&mut out, "");
-        line(&mut out, &paint(Tone::Strong, format!("{:<3} {}", ROMAN[i], section.title())));
+        // What is about the check itself is no part of the checklist.
+        let number = ROMAN.get(i).copied().unwrap_or_default();
+        line(&mut out, &paint(Tone::Strong, format!("{number:<3} {}", section.title())));
         for gate in gates {
             gate_lines(page, gate, text_at, &mut out);
         }
     }
+    suppressed(page, &mut out);
     goals(page, &mut out);
     closing(page, &mut out);
     out
@@ -68,7 +74,8 @@ fn header(page: &Page<'_>, out: &mut String) {
         host,
     ];
     let left = parts.into_iter().flatten().collect::<Vec<_>>().join(" · ");
-    let answered = run.gates.iter().filter(|g| g.verdict != Verdict::Error).count();
+    let lines = run.gates.iter().filter(|g| g.section != Section::Meta.word());
+    let answered = lines.filter(|g| g.verdict != Verdict::Error).count();
     let took = prose(std::time::Duration::from_millis(run.duration_ms));
     let right = format!("{answered} of {} gates · {took}", page.known);
     let gap = page.width.saturating_sub(columns(&left) + columns(&right));
@@ -146,6 +153,30 @@ fn noted(out: &mut String, text_at: usize, width: usize, label: &str, text: &str
     }
     for row in rows {
         line(out, &format!("{}{row}", " ".repeat(text_at)));
+    }
+}
+
+/// What is listed and does not count: by what and why.
+fn suppressed(page: &Page<'_>, out: &mut String) {
+    let list = &page.run.suppressions;
+    if list.is_empty() {
+        return;
+    }
+    line(out, "");
+    line(out, &format!("{} {}", paint(Tone::Strong, "SUPPRESSED"), paint(Tone::Soft, suppression::counts(list))));
+    let shown = if page.all_findings { list.len() } else { SUPPRESSED_SHOWN };
+    for one in list.iter().take(shown) {
+        let what = format!("{} {}/{}", one.place(), one.gate, one.rule);
+        let at = 4;
+        for (i, row) in wrap(&clean_line(&what), page.width.saturating_sub(2).max(20)).iter().enumerate() {
+            line(out, &format!("{}{row}", " ".repeat(if i == 0 { 2 } else { at })));
+        }
+        for row in wrap(&clean_line(&one.justification), page.width.saturating_sub(at).max(20)) {
+            line(out, &format!("{}{}", " ".repeat(at), paint(Tone::Soft, row)));
+        }
+    }
+    if list.len() > shown {
+        line(out, &paint(Tone::Soft, format!("  … and {} more (--all-findings)", list.len() - shown)));
     }
 }
 

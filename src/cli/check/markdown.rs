@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use crate::domain::suppression;
 use crate::domain::units::prose;
 use crate::domain::verdict::{GateResult, GateRun, GoalState, Overlay, Verdict};
 use crate::gates::decision;
@@ -11,6 +12,8 @@ use crate::gates::decision;
 pub const CHARS_MAX: usize = 60_000;
 /// Findings per gate.
 const FINDINGS_SHOWN: usize = 10;
+/// Suppressed findings listed.
+const SUPPRESSED_SHOWN: usize = 50;
 /// What the last line needs.
 const TAIL_CHARS: usize = 300;
 
@@ -80,11 +83,40 @@ pub fn render(run: &GateRun) -> String {
         out.push_str(&folded);
         out.push_str("\n</details>\n");
     }
+    suppressed(run, &mut out);
     if left_out > 0 {
         let _ =
             writeln!(out, "\n{left_out} more gates are left out here; `hypercare check --format json` has them all.");
     }
     out
+}
+
+/// What is listed and does not count, as far as there is room.
+fn suppressed(run: &GateRun, out: &mut String) {
+    let list = &run.suppressions;
+    if list.is_empty() {
+        return;
+    }
+    let counts = suppression::counts(list);
+    let mut text = format!("\n<details><summary>{} suppressed: {counts}</summary>\n\n", list.len());
+    let room = CHARS_MAX.saturating_sub(TAIL_CHARS * 2 + out.chars().count());
+    let mut used = text.chars().count();
+    let mut shown = 0;
+    for one in list.iter().take(SUPPRESSED_SHOWN) {
+        let place = format!("`{}` `{}/{}`", code(&one.place()), code(&one.gate), code(&one.rule));
+        let row = format!("- {place}: {}\n", escape(&one.justification));
+        used += row.chars().count();
+        if used > room {
+            break;
+        }
+        text.push_str(&row);
+        shown += 1;
+    }
+    if shown < list.len() {
+        let _ = writeln!(text, "- … and {} more", list.len() - shown);
+    }
+    text.push_str("\n</details>\n");
+    out.push_str(&text);
 }
 
 fn full(gate: &GateResult) -> String {

@@ -25,6 +25,7 @@ use super::{Exit, Failure, Global};
 use crate::config::Secrets;
 use crate::daemon::gating;
 use crate::domain::verdict::{Decision, GateRun};
+use crate::gates::facts::base;
 use crate::gates::runner::Selection;
 use crate::gates::{self, Checked, GateInputs, Options, RunError, Stage};
 use crate::net::Client;
@@ -165,6 +166,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
             release: args.release,
             allow_exec: args.allow_exec,
             ci_commit: super::evidence::ci_commit(),
+            base_branch: base::of_ci(|name| std::env::var(name).ok()),
         },
         progress: progress::lines(global.flags.quiet),
         stop: global.shutdown.clone(),
@@ -187,7 +189,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
 }
 
 /// The user's own cache folder (XDG Base Directory Specification).
-fn cache_dir() -> Option<PathBuf> {
+pub fn cache_dir() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     Some(absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?.join("hypercare"))
 }
@@ -199,7 +201,7 @@ pub async fn open(dir: &Path, global: &Global) -> anyhow::Result<Store> {
         .with_context(|| format!("cannot open the store in {}", dir.display()))
 }
 
-fn explained(error: RunError) -> anyhow::Error {
+pub fn explained(error: RunError) -> anyhow::Error {
     let text = error.to_string();
     let failure = match error {
         RunError::Repo(_) => Failure::new(Exit::Usage, text).hint("name the repository's folder with --repo"),
@@ -223,7 +225,7 @@ fn rendered(checked: &Checked, format: Format, global: &Global, all: bool) -> an
         Format::Sarif => serde_json::to_string_pretty(&sarif::render(run))? + "\n",
         Format::Human => human::render(&human::Page {
             run,
-            known: gates::all().len(),
+            known: gates::CHECKLIST_LINES,
             waivers: &checked.waivers,
             now: global.clock.now(),
             width: output::width(),
@@ -279,7 +281,7 @@ fn decided(decision: Decision, strict: bool) -> Exit {
 pub fn page(run: &GateRun, global: &Global) -> String {
     human::render(&human::Page {
         run,
-        known: gates::all().len(),
+        known: gates::CHECKLIST_LINES,
         waivers: &Default::default(),
         now: global.clock.now(),
         width: output::width(),

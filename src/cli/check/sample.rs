@@ -99,5 +99,6 @@ pub fn run() -> GateRun {
         changed_thresholds: vec![("performance.load.target_rps".into(), "10000".into(), "200".into())],
         requests: 37,
         scope: None,
+        suppressions: vec![],
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
+use crate::domain::suppression::Means;
 use crate::domain::verdict::{Confidence, Finding, GateResult, GateRun, Overlay, Severity, Verdict};
 use crate::gates;
 
@@ -197,10 +198,8 @@ fn uri(path: &str) -> String {
 fn suppressions(gate: &GateResult, finding: &Finding) -> Vec<Json> {
     let mut out = Vec::new();
     if let Some(why) = &finding.suppressed {
-        let outside = why.contains("baseline") || why.contains("waive") || why.contains(".gitleaksignore");
-        out.push(
-            json!({"kind": if outside { "external" } else { "inSource" }, "status": "accepted", "justification": why}),
-        );
+        let kind = if Means::of(why).is_in_source() { "inSource" } else { "external" };
+        out.push(json!({"kind": kind, "status": "accepted", "justification": why}));
     }
     match &gate.overlay {
         Some(Overlay::Waived { reason, approver, expires }) => {

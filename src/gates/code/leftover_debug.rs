@@ -141,6 +141,7 @@ fn gather(repo: &Repo, mut found: Found<Looking>, facts: &Facts, config: &Config
             None => {}
         }
     }
+    suppression::mark(repo, ABOUT.id, seen.findings.iter_mut().map(|(_, finding)| finding));
     seen
 }
 

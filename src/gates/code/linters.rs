@@ -5,9 +5,9 @@
 pub fn suppression(lines: &[&str], row: usize, rule: &str) -> Option<String> {
     let (linters, marks): (&[&str], &[&str]) = match rule {
         "console" => (&["no-console", "noConsole", "noConsoleLog"], &[]),
-        "debugger" => (&["no-debugger", "noDebugger", "Lint/Debugger"], &["noqa: T100"]),
+        "debugger" => (&["no-debugger", "noDebugger", "Lint/Debugger"], &[]),
         "alert" => (&["no-alert"], &[]),
-        "print" => (&["Rails/Output", "forbidigo"], &["noqa: T201", "noqa: T203", "nolint:forbidigo"]),
+        "print" => (&["Rails/Output", "forbidigo"], &["nolint:forbidigo"]),
         "focused-test" => (&["no-focused-tests", "no-only-tests", "no-exclusive-tests", "RSpec/Focus"], &[]),
         _ => return None,
     };
@@ -33,12 +33,36 @@ pub fn suppression(lines: &[&str], row: usize, rule: &str) -> Option<String> {
     if let Some(mark) = marks.iter().find(|m| here.contains(**m)) {
         return said(mark, row);
     }
+    let codes: &[&str] = match rule {
+        "debugger" => &["T100"],
+        "print" => &["T201", "T203"],
+        _ => &[],
+    };
+    if let Some(mark) = noqa(here, codes) {
+        return said(&mark, row);
+    }
     // A block directive holds until it is taken back.
     let last = lines[..=row].iter().enumerate().rev().find_map(|(row, line)| {
         let plain = !line.contains("eslint-disable-") && names("eslint-disable", line);
         if plain { Some((row, true)) } else { names("eslint-enable", line).then_some((row, false)) }
     });
     last.filter(|(_, off)| *off).and_then(|(row, _)| said("eslint-disable", row))
+}
+
+/// `# noqa`, for all rules or for one of `codes`; as written by people: any case, with or without spaces.
+fn noqa(line: &str, codes: &[&str]) -> Option<String> {
+    let comment = line.rsplit_once('#')?.1.trim_start();
+    let rest = comment.get(..4).filter(|w| w.eq_ignore_ascii_case("noqa")).map(|_| &comment[4..])?;
+    if codes.is_empty() {
+        return None;
+    }
+    let Some(named) = rest.trim_start().strip_prefix(':') else {
+        // `# noqability` is a word.
+        return rest.chars().next().is_none_or(|c| !c.is_alphanumeric()).then(|| "noqa".into());
+    };
+    let mut named = named.split([',', ' ']).map(str::trim).filter(|c| !c.is_empty());
+    let hit = named.find(|code| codes.iter().any(|own| own.eq_ignore_ascii_case(code)));
+    hit.map(|code| format!("noqa: {}", code.to_ascii_uppercase()))
 }
 
 #[cfg(test)]
@@ -67,6 +91,11 @@ mod tests {
         check("debugger", "byebug # rubocop:disable Lint/Debugger", 0, Some("rubocop:disable on line 1"));
         check("print", "print(1)  # noqa: T201", 0, Some("noqa: T201 on line 1"));
         check("print", "print(1)  # noqa: E501", 0, None);
+        check("print", "print(1)  # noqa: E501, T201 told", 0, Some("noqa: T201 on line 1"));
+        check("debugger", "breakpoint()  #NOQA:T100", 0, Some("noqa: T100 on line 1"));
+        check("print", "print(1)  # noqa", 0, Some("noqa on line 1"));
+        check("print", "print(1)  # noqability", 0, None);
+        check("console", "f() # noqa", 0, None);
         check("stack-trace", "f() // eslint-disable-line", 0, None);
     }
 

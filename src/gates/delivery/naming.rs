@@ -147,6 +147,11 @@ impl Gate for Naming {
         })
     }
 
+    /// Each of its findings decides by itself, and nothing else does.
+    fn without_findings(&self) -> Option<Verdict> {
+        Some(Verdict::Pass)
+    }
+
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             if let Err(outcome) = ctx.need_git() {

@@ -15,7 +15,7 @@ use super::packages::package;
 use crate::domain::evidence::sha256_hex;
 use crate::domain::problem::Problem;
 use crate::domain::units::{Span, count};
-use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
+use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier, Verdict};
 use crate::gates::context::Repo;
 use crate::gates::facts::git::Git;
 use crate::gates::facts::versions;
@@ -91,6 +91,11 @@ impl Gate for Rollback {
             good: shop("a procedure is written down and the last releases are kept", 5),
             bad: shop("the platform keeps no earlier release", 0),
         })
+    }
+
+    /// Nothing open is a plan, which is not a rehearsal.
+    fn without_findings(&self) -> Option<Verdict> {
+        Some(Verdict::Warn)
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
@@ -414,7 +419,6 @@ fn schema(seen: &Seen, fails: &mut Vec<Finding>, warns: &mut Vec<Finding>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::verdict::Verdict;
     use crate::gates::facts::git::scratch::Scratch;
     use crate::gates::facts::walk;
     use crate::gates::testing;

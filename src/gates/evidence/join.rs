@@ -5,7 +5,7 @@ use super::{Piece, Standing, topic};
 use crate::domain::verdict::{Confidence, Finding, Outcome, Severity, Tier, Verdict};
 use crate::gates::import::kind::{Content, Kind};
 use crate::gates::import::scan::{Found, Live, Scan, Standing as Ruled};
-use crate::gates::{About, GateContext};
+use crate::gates::{About, GateContext, suppression};
 
 /// Findings of one report that are listed.
 const FINDINGS_MAX: usize = 300;
@@ -50,6 +50,9 @@ fn join(ctx: &GateContext, about: &About, own: Outcome) -> Outcome {
                 None => added.push(finding(about.id, piece, scan, found)),
             }
         }
+    }
+    if let Some(repo) = &ctx.repo {
+        suppression::mark(repo, about.id, &mut added);
     }
     let rows: Vec<_> = scans.iter().map(|(piece, _)| piece.row(now)).collect();
     let counts: Vec<&(&Piece<'_>, &Scan)> = scans.iter().filter(|(p, _)| !p.standing.is_stale()).collect();

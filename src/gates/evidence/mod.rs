@@ -178,10 +178,14 @@ impl Reports {
         Reports { reports: reports.collect() }
     }
 
-    /// Changes whenever a gate might judge the reports otherwise, but for their age.
-    pub fn key(&self) -> serde_json::Value {
+    /// Changes whenever a gate might judge the reports otherwise; they age by the day.
+    pub fn key(&self, now: Timestamp) -> serde_json::Value {
+        if self.reports.is_empty() {
+            return serde_json::Value::Null;
+        }
         let row = |r: &Imported| serde_json::json!([r.kind.word(), r.file, r.sha256, r.commit, r.target, r.ran_at]);
-        self.reports.iter().map(row).collect()
+        let rows: Vec<_> = self.reports.iter().map(row).collect();
+        serde_json::json!([now.ms() / 86_400_000, rows])
     }
 
     pub fn is_empty(&self) -> bool {

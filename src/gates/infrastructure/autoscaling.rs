@@ -13,7 +13,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::allowed;
 use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
 use crate::domain::units::count;
@@ -23,6 +22,7 @@ use crate::gates::context::Repo;
 use crate::gates::manifests::{self, Manifests, Place, Unread};
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
+use crate::gates::suppression;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.infrastructure.autoscaling]`
@@ -190,7 +190,7 @@ fn look(repo: &Repo, config: &Config) -> Seen {
     for list in [&mut seen.fails, &mut seen.warns, &mut seen.notes] {
         let mut told = BTreeSet::new();
         list.retain(|f| told.insert((f.rule.clone(), f.message.clone())));
-        allowed::inline(repo, ABOUT.id, list);
+        suppression::mark(repo, ABOUT.id, list);
     }
     seen
 }

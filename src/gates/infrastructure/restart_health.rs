@@ -15,7 +15,6 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
-use super::allowed;
 use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
 use crate::domain::units::count;
@@ -25,6 +24,7 @@ use crate::gates::delivery::packages;
 use crate::gates::manifests::{self, Manifests, Place, Purpose, Unread, platform::Care};
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
+use crate::gates::suppression;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.infrastructure.restart_health]`
@@ -171,7 +171,7 @@ fn look(repo: &Repo, config: &Config, serves: bool) -> Seen {
     }
     for list in [&mut seen.fails, &mut seen.warns, &mut seen.notes] {
         same_once(list);
-        allowed::inline(repo, ABOUT.id, list);
+        suppression::mark(repo, ABOUT.id, list);
     }
     seen
 }

@@ -21,10 +21,10 @@ use crate::gates::code::syntax::Source;
 use crate::gates::code::upload_settings;
 use crate::gates::code::uploads::{self, Code, Framework, Sign, Trace, What};
 use crate::gates::context::Repo;
-use crate::gates::infrastructure::allowed;
 use crate::gates::manifests;
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
+use crate::gates::suppression;
 use crate::gates::{About, Gate, GateContext, Lock, Part, Section, Stage};
 use place::Keeping;
 
@@ -160,7 +160,7 @@ fn look(repo: &Repo, mut code: Code, config: &Config) -> Seen {
     }
     verdicts(&mut seen);
     for list in [&mut seen.fails, &mut seen.warns, &mut seen.notes] {
-        allowed::inline(repo, ABOUT.id, list);
+        suppression::mark(repo, ABOUT.id, list);
     }
     seen
 }
@@ -173,7 +173,7 @@ fn allowed_disks(repo: &Repo, seen: &mut Seen) {
     for sign in std::mem::take(&mut seen.disks) {
         let problem = format!("writes to {}", dir_of(&sign.what));
         let mut found = [finding("local-beside-store", Severity::Info, &sign, &problem)];
-        allowed::inline(repo, ABOUT.id, &mut found);
+        suppression::mark(repo, ABOUT.id, &mut found);
         if found[0].suppressed.is_none() {
             seen.disks.push(sign);
         } else {

@@ -427,6 +427,7 @@ fn run(id: &str, seconds: i64) -> GateRun {
         changed_thresholds: Vec::new(),
         requests: 0,
         scope: None,
+        suppressions: vec![],
     }
 }
 

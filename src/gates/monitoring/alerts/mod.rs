@@ -17,7 +17,7 @@ use crate::domain::units::{Span, count};
 use crate::domain::verdict::{Finding, Outcome, Severity, Tier};
 use crate::gates::context::Repo;
 use crate::gates::proof::{Fixture, Proof};
-use crate::gates::{About, GateContext, patterns};
+use crate::gates::{About, GateContext, patterns, suppression};
 use crate::net::safety::Intent;
 
 mod elsewhere;
@@ -158,7 +158,11 @@ pub async fn check(ctx: &GateContext, about: &'static About, family: Family) -> 
     if tried.is_empty() {
         return missing::outcome(ctx, family, &written, live.is_some());
     }
-    conclude(family, tried, known, &written)
+    conclude(family, tried, known, &written, &|findings: &mut [Finding]| {
+        if let Some(repo) = &repo {
+            suppression::mark(repo, about.id, findings);
+        }
+    })
 }
 
 /// Two products with one alert each: what is right or wrong about it, and its expression.
@@ -210,7 +214,14 @@ async fn try_all<'a>(
     Ok((tried, known))
 }
 
-fn conclude(family: Family, tried: Vec<Tried<'_>>, known: usize, written: &Found) -> Outcome {
+/// `mark`: marks what somebody allowed where it stands.
+fn conclude(
+    family: Family,
+    tried: Vec<Tried<'_>>,
+    known: usize,
+    written: &Found,
+    mark: &dyn Fn(&mut [Finding]),
+) -> Outcome {
     let place = |rule: &Rule| place(rule, written);
     let best = &tried[0];
     let name = &best.rule.name;
@@ -226,16 +237,34 @@ fn conclude(family: Family, tried: Vec<Tried<'_>>, known: usize, written: &Found
             findings.extend(said(one, severity, &place));
         }
     }
-    let mut standing = best.rank().0;
+    mark(&mut findings);
+    // The best rule's findings stand first.
+    let own = said(best, Severity::Medium, &place).len();
+    let allowed = own > 0 && findings.iter().take(own).all(|f| f.suppressed.is_some());
+    let mut standing = match (best.rank().0, allowed) {
+        (standing, false) => standing,
+        // Somebody answers for a rule that is no good; that does not make it good.
+        (Standing::Bad, true) => Standing::Weak,
+        (_, true) => Standing::Good,
+    };
     if let Some(finding) = (family == Family::Errors).then(|| unrouted(best.rule, written, &place)).flatten() {
-        standing = standing.min(Standing::Weak);
-        findings.insert(0, finding);
+        let mut routed = [finding];
+        mark(&mut routed);
+        if routed[0].suppressed.is_none() {
+            standing = standing.min(Standing::Weak);
+        }
+        findings.splice(0..0, routed);
     }
     let troubled = best.troubles.as_ref().map(|t| !t.is_empty());
     let others = if tried.len() > 1 { format!(" ({})", count(tried.len(), "rule")) } else { String::new() };
-    let reason = findings.first().filter(|f| f.severity > Severity::Info).map(|f| f.message.clone());
-    let hint =
-        findings.first().filter(|f| f.severity > Severity::Info).map(|f| f.fix.clone()).filter(|f| !f.is_empty());
+    let open = || findings.iter().find(|f| f.severity > Severity::Info && f.suppressed.is_none());
+    let first = open().filter(|f| !allowed || f.rule == "unrouted");
+    let reason = match first {
+        Some(first) => Some(first.message.clone()),
+        None if allowed => Some(format!("\"{name}\" is no good, and allowed where it stands")),
+        None => findings.first().map(|f| f.message.clone()),
+    };
+    let hint = first.map(|f| f.fix.clone()).filter(|f| !f.is_empty());
     let outcome = match (standing, troubled) {
         (Standing::Bad, _) => Outcome::fail(format!("{}{others}", reason.unwrap_or_default())).tier(Tier::E2),
         (Standing::Good, Some(false)) => {

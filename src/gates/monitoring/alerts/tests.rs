@@ -190,6 +190,30 @@ async fn an_alert_that_reaches_nobody_warns() {
 }
 
 #[tokio::test]
+async fn a_rule_may_be_allowed_where_it_stands() {
+    let rule = |comment: &str| {
+        format!(
+            "groups:\n- name: shop\n  rules:\n  {comment}\n  - alert: Errors\n    expr: sum(rate(http_requests_total{{status=~\"5..\"}}[5m])) / sum(rate(http_requests_total[5m])) > 5\n"
+        )
+    };
+    let check = async |comment: &str| {
+        let outcome = run(GATES[0], &[("rules.yml", &rule(comment))], None, false).await;
+        let suppressed = outcome.findings.iter().filter(|f| f.suppressed.is_some()).count();
+        (outcome.verdict, suppressed, outcome.summary)
+    };
+    let (verdict, suppressed, said) = check("# plain").await;
+    assert_eq!((verdict, suppressed), (Verdict::Fail, 0), "{said}");
+    let (verdict, suppressed, said) =
+        check("# hypercare:allow monitoring.alert_errors -- another system watches errors").await;
+    assert_eq!((verdict, suppressed), (Verdict::Warn, 1), "{said}");
+    assert!(said.contains("allowed where it stands"), "{said}");
+    let (verdict, suppressed, said) = check("# hypercare:allow monitoring.alert_errors").await;
+    assert_eq!((verdict, suppressed), (Verdict::Fail, 0), "{said}");
+    let (verdict, ..) = check("# hypercare:allow monitoring.alert_cpu -- another gate").await;
+    assert_eq!(verdict, Verdict::Fail);
+}
+
+#[tokio::test]
 async fn the_best_rule_counts_and_the_others_are_notes() {
     let two = GOOD.replace("  - alert: Memory", "  - alert: Idle\n    expr: 1 - avg by (instance) (rate(node_cpu_seconds_total{mode=\"idle\"}[5m])) < 0.2\n  - alert: Memory");
     let outcome = run(GATES[1], &[("rules.yml", &two)], None, false).await;

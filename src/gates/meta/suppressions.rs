@@ -1,0 +1,465 @@
+//! Gate `meta.suppressions`: how much of what was found is told not to count, and does it grow?
+//!
+//! Each suppression has its reason; a hundred of them are a policy nobody decided. Counts the comments in the sources
+//! (ours and those of secret scanners) and what other linters were told, compares both them and the baseline with the
+//! base branch, and looks at when waivers end. The baseline is a ratchet: what it covers beyond the base branch's own
+//! stops the launch until somebody waives it. Reads files and asks git; runs last, because it tells of the others.
+//! To fix a failure: mend what was added to the baseline, or `hypercare waive meta.suppressions`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::clock::Timestamp;
+use crate::domain::problem::Problem;
+use crate::domain::suppression::Means;
+use crate::domain::units::{count, percent};
+use crate::domain::verdict::{Class, Finding, GateResult, Outcome, Severity, Tier};
+use crate::gates::baseline::{self, Against, Baseline, Document, Entry};
+use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX, off_thread};
+use crate::gates::facts::base;
+use crate::gates::facts::git::{Git, GitError};
+use crate::gates::proof::{Fixture, Proof};
+use crate::gates::waiver::{self, Waivers};
+use crate::gates::{About, Gate, GateContext, Lock, Section, Stage, suppression};
+
+/// `[gates.meta.suppressions]`
+#[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// More suppressing comments than this are worth a warning. Default: 25.
+    pub inline_max: u32,
+    /// Share by which they may grow against the base branch, 0 to 1. Default: 0.10; two more are never growth.
+    pub growth_max: f64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config { inline_max: 25, growth_max: 0.10 }
+    }
+}
+
+impl Config {
+    /// Problems by path below `gates.meta.suppressions`.
+    pub fn validate(&self) -> Vec<Problem> {
+        let share = (0.0..=1.0).contains(&self.growth_max);
+        let problem = Problem::at(["growth_max"], format!("{} is not a share", self.growth_max));
+        if share { vec![] } else { vec![problem.hint("write 0.10 for 10 %")] }
+    }
+}
+
+pub struct Suppressions;
+
+pub static ABOUT: About = About {
+    id: "meta.suppressions",
+    section: Section::Meta,
+    class: Class::C,
+    line: "few findings are suppressed, each with a reason, and no more than before",
+    min_tier: Tier::E1,
+    attestable: false,
+    stage: Stage::Static,
+    lock: Lock::Fs,
+    needs: &[],
+    timeout: Duration::from_secs(120),
+    skipped_for: &[],
+    reads: "comments with hypercare:allow, gitleaks:allow, pragma: allowlist secret and trufflehog:ignore in every tracked \
+            file, what the other gates found suppressed, .hypercare/baseline.json here and on the base branch, waivers, \
+            and the planned time of the launch",
+    decides: "fails, and blocks although of class C, when the baseline covers more than on the base branch; warns above 25 \
+              suppressing comments, on more than 10 % (and more than two) beyond the base branch, on entries that the \
+              baseline must not have, and on a waiver that ends before the launch",
+    fix: "mend what was added to the baseline, or let somebody answer for it: hypercare waive meta.suppressions",
+};
+
+impl Gate for Suppressions {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let known = |print: &str| Entry {
+            gate: "code.leftover_debug".into(),
+            rule: "console".into(),
+            fingerprint: print.into(),
+            count: 1,
+            file: Some("src/cart.js".into()),
+            since: "2026-01-15".into(),
+        };
+        let text = |prints: &[&str]| Document::new(prints.iter().map(|p| known(p)).collect()).text();
+        let source = "export const total = 1;\n";
+        let shop = |what| Fixture::of(what).file("src/cart.js", source).file(baseline::FILE, text(&["a1", "b2"]));
+        Some(Proof {
+            good: shop("the baseline has shrunk").left(baseline::FILE, text(&["a1"])),
+            bad: shop("a new finding was put into the baseline").left(baseline::FILE, text(&["a1", "b2", "c3"])),
+        })
+    }
+
+    fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let repo = match ctx.need_repo() {
+                Ok(repo) => repo.clone(),
+                Err(outcome) => return *outcome,
+            };
+            let earlier = ctx.earlier.lock().unwrap_or_else(|e| e.into_inner()).clone();
+            let (now, launch_at, named) = (ctx.clock.now(), ctx.receipts.launch_at, ctx.base_branch.clone());
+            let config = ctx.config.meta.suppressions.clone();
+            off_thread(move || match look(&repo, &earlier, named.as_deref(), now) {
+                Ok(seen) => judge(&seen, &repo.baseline, &config, now, launch_at),
+                Err(why) => Outcome::error("unreadable", why).hint("see whether git works in this folder"),
+            })
+            .await
+        })
+    }
+}
+
+/// A comment that suppresses; its line's text may hold a secret and goes nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Comment {
+    file: String,
+    line: u32,
+    marker: &'static str,
+    reasoned: bool,
+}
+
+/// Everything the verdict rests on.
+#[derive(Debug, Default)]
+struct Seen {
+    files: u64,
+    comments: Vec<Comment>,
+    /// How many there are at the base, and its name; `None`: there is nothing to compare with.
+    base: Option<(String, usize)>,
+    /// Suppressed findings by means, and those of other linters' comments that the gates honoured.
+    suppressed: BTreeMap<Means, usize>,
+    others: usize,
+    waivers: Waivers,
+}
+
+/// Comments for secret scanners, beside ours.
+const SCANNERS: [&str; 4] =
+    ["gitleaks:allow", "pragma: allowlist secret", "pragma: whitelist secret", "trufflehog:ignore"];
+/// Without git, so many files are read.
+const PLAIN_FILES_MAX: usize = 20_000;
+
+fn look(
+    repo: &Repo,
+    earlier: &BTreeMap<String, GateResult>,
+    named: Option<&str>,
+    now: Timestamp,
+) -> Result<Seen, String> {
+    // Without a source there is nothing that could suppress.
+    let files = repo.files.iter().filter(|f| !is_prose(&f.path)).count() as u64;
+    let mut seen = Seen { files, waivers: waiver::read(repo, now), ..Seen::default() };
+    let findings = earlier.values().flat_map(|r| &r.findings);
+    for text in findings.filter_map(|f| f.suppressed.as_deref()) {
+        let means = Means::of(text);
+        *seen.suppressed.entry(means).or_default() += 1;
+        seen.others += usize::from(means == Means::Native && !SCANNERS.iter().any(|s| text.starts_with(s)));
+    }
+    let Some(git) = &repo.git else {
+        seen.comments = plain(repo);
+        return Ok(seen);
+    };
+    seen.comments = grep(git, &git.below(&repo.root), None)?;
+    if !seen.comments.is_empty()
+        && let Ok(Some(base)) = base::find(git, named)
+    {
+        let then = grep(git, &git.below(&repo.root), Some(&base.commit))?;
+        seen.base = Some((base.name, then.len()));
+    }
+    Ok(seen)
+}
+
+/// Words about suppressions are none.
+fn is_prose(path: &str) -> bool {
+    [".md", ".rst", ".adoc", ".txt", ".html"].iter().any(|e| path.ends_with(e))
+        || path.starts_with("docs/")
+        || path.starts_with(".hypercare/")
+}
+
+fn comment(file: &str, line: u32, text: &str) -> Option<Comment> {
+    let of = |marker, reasoned| Some(Comment { file: file.to_string(), line, marker, reasoned });
+    if let Some((_, reasoned)) = suppression::marker(text) {
+        return of(suppression::MARKER, reasoned);
+    }
+    SCANNERS.into_iter().find(|s| text.contains(s)).and_then(|s| of(s, true))
+}
+
+/// All of them in the work tree, or in a commit.
+fn grep(git: &Git, below: &str, commit: Option<&str>) -> Result<Vec<Comment>, String> {
+    let mut args = vec!["grep", "-I", "-n", "-z", "-F", "-e", suppression::MARKER];
+    for scanner in SCANNERS {
+        args.extend(["-e", scanner]);
+    }
+    args.extend(commit.or(Some("--untracked")));
+    let place = format!(":(literal){}", if below.is_empty() { "." } else { below.trim_end_matches('/') });
+    args.extend(["--", if below.is_empty() { "." } else { &place }]);
+    let listed = match git.run(&args) {
+        Ok(listed) => listed,
+        // Nothing found is a failure without a word.
+        Err(GitError::Failed { message, .. }) if message == "failed" => return Ok(vec![]),
+        Err(e) => return Err(e.to_string()),
+    };
+    let row = |row: &str| {
+        let (path, rest) = row.split_once('\0')?;
+        let (line, text) = rest.split_once('\0')?;
+        let path = commit.map_or(Some(path), |c| path.strip_prefix(c)?.strip_prefix(':'))?;
+        let path = path.strip_prefix(below)?;
+        (!is_prose(path)).then(|| comment(path, line.parse().ok()?, text)).flatten()
+    };
+    Ok(listed.lines().filter_map(row).collect())
+}
+
+/// The same, in a plain folder.
+fn plain(repo: &Repo) -> Vec<Comment> {
+    let files = repo.files.iter().filter(|f| f.bytes <= SOURCE_FILE_BYTES_MAX && !is_prose(&f.path));
+    let of = |path: &String| {
+        let text = repo.read_text(path, SOURCE_FILE_BYTES_MAX).unwrap_or_default();
+        text.lines().enumerate().filter_map(|(i, l)| comment(path, i as u32 + 1, l)).collect::<Vec<_>>()
+    };
+    files.take(PLAIN_FILES_MAX).flat_map(|f| of(&f.path)).collect()
+}
+
+/// So few more are no growth, whatever their share.
+const GROWTH_MIN: usize = 2;
+
+/// Pure: what was seen, to a verdict.
+fn judge(seen: &Seen, baseline: &Baseline, config: &Config, now: Timestamp, launch_at: Option<Timestamp>) -> Outcome {
+    let mut findings = Vec::new();
+    findings.extend(grown(baseline));
+    findings.extend(refused(baseline));
+    let inline = seen.comments.iter().filter(|c| c.reasoned).count() + seen.others;
+    findings.extend(many(seen, inline, config));
+    findings.extend(ending(&seen.waivers, now, launch_at));
+    findings.extend(seen.comments.iter().filter(|c| !c.reasoned).map(|c| {
+        Finding::new("no-reason", Severity::Info, "this hypercare:allow gives no reason and does not count")
+            .at(&c.file, c.line, 1)
+            .fix("write: hypercare:allow GATE -- why")
+            .identified_by(&["no-reason", &c.file])
+    }));
+    let active = seen.waivers.valid.iter().filter(|w| w.expires > now).count();
+    let known: u32 = baseline.entries.iter().map(|e| e.count).sum();
+    let against = match &baseline.against {
+        Against::Base(base) => format!(" (compared with {})", base.name),
+        _ => String::new(),
+    };
+    let what = format!(
+        "{}, {} in the baseline{against}, {}",
+        count(inline, "suppressing comment"),
+        known,
+        count(active, "waiver")
+    );
+    let first = findings.iter().find(|f| f.severity > Severity::Info);
+    let outcome = match (first, &baseline.unreadable, &baseline.against) {
+        (_, Some(why), _) => Outcome::error("unreadable-baseline", format!("{}: {why}", baseline::FILE))
+            .hint("mend it, or write it again: hypercare baseline create --force"),
+        (_, None, Against::Unknown(why)) => {
+            Outcome::error("no-base", format!("the baseline cannot be compared, so it covers nothing: {why}"))
+                .hint("fetch the base branch before the check: git fetch origin BRANCH")
+        }
+        (Some(first), ..) if first.escalate => {
+            Outcome::fail(first.message.clone()).hint(format!("{}: {}", first.message, first.fix))
+        }
+        (Some(first), ..) => Outcome::warn(format!("{}; {what}", first.message)).hint(first.fix.clone()),
+        (None, ..) if inline == 0 && known == 0 && active == 0 => Outcome::pass("nothing is suppressed"),
+        (None, ..) => Outcome::pass(what),
+    };
+    let counts: BTreeMap<&str, usize> = seen.suppressed.iter().map(|(means, n)| (means.word(), *n)).collect();
+    let places = seen.comments.iter().take(500);
+    let evidence = serde_json::json!({
+        "comments": places.map(|c| serde_json::json!({"file": c.file, "line": c.line, "marker": c.marker, "reason": c.reasoned})).collect::<Vec<_>>(),
+        "base": seen.base, "findings": counts, "baseline": known, "waivers": active,
+        "grown": baseline.grown.iter().take(500).map(|(e, n)| serde_json::json!([e, n])).collect::<Vec<_>>(),
+    });
+    outcome
+        .value(inline, config.inline_max)
+        .tier(Tier::E1)
+        .covered(seen.files, seen.files)
+        .findings(findings)
+        .evidence("suppressions", evidence)
+}
+
+/// The ratchet: what the baseline covers beyond the base branch's.
+fn grown(baseline: &Baseline) -> Option<Finding> {
+    let n: u32 = baseline.grown.iter().map(|(_, n)| n).sum();
+    let (first, _) = baseline.grown.first()?;
+    let Against::Base(base) = &baseline.against else { return None };
+    let file = first.file.as_deref().map(|f| format!(" in {f}")).unwrap_or_default();
+    let more = if n > 1 { format!(" and {} more", n - 1) } else { String::new() };
+    let message = format!("the baseline has grown against {}: {}/{}{file}{more}", base.name, first.gate, first.rule);
+    // A waiver of this growth covers this growth.
+    let prints: Vec<&str> = baseline.grown.iter().map(|(e, _)| e.fingerprint.as_str()).collect();
+    let mut finding = Finding::new("baseline-grown", Severity::High, message)
+        .in_file(baseline::FILE)
+        .fix(ABOUT.fix)
+        .identified_by(&["baseline-grown", &prints.join(" "), &n.to_string()]);
+    finding.escalate = true;
+    Some(finding)
+}
+
+fn refused(baseline: &Baseline) -> Option<Finding> {
+    let (entry, why) = baseline.refused.first()?;
+    let more = match baseline.refused.len() {
+        1 => String::new(),
+        n => format!(" and {} more", n - 1),
+    };
+    let message = format!("an entry of the baseline covers nothing: {why}{more}");
+    Some(
+        Finding::new("baseline-refused", Severity::Medium, message)
+            .in_file(baseline::FILE)
+            .fix("take it out: hypercare baseline prune")
+            .identified_by(&["baseline-refused", &entry.gate]),
+    )
+}
+
+fn many(seen: &Seen, inline: usize, config: &Config) -> Vec<Finding> {
+    let mut out = Vec::new();
+    let fix = "mend what they hide, beginning with the oldest";
+    if inline > config.inline_max as usize {
+        let message = format!("{} (≤ {})", count(inline, "suppressing comment"), config.inline_max);
+        out.push(Finding::new("many-comments", Severity::Medium, message).fix(fix).identified_by(&["many-comments"]));
+    }
+    if let Some((base, then)) = &seen.base {
+        let here = seen.comments.len();
+        let more = here.saturating_sub(*then);
+        if more > GROWTH_MIN && more as f64 > *then as f64 * config.growth_max {
+            let message =
+                format!("{here} suppressing comments, {then} on {base} (≤ {} more)", percent(config.growth_max));
+            let finding = Finding::new("comments-grown", Severity::Medium, message);
+            out.push(finding.fix(fix).identified_by(&["comments-grown"]));
+        }
+    }
+    out
+}
+
+/// Waivers that will not last until the launch.
+fn ending(waivers: &Waivers, now: Timestamp, launch_at: Option<Timestamp>) -> Vec<Finding> {
+    let Some(launch_at) = launch_at.filter(|at| *at > now) else { return vec![] };
+    let ends = waivers.valid.iter().filter(|w| w.expires > now && w.expires < launch_at);
+    let finding = |w: &waiver::Waiver| {
+        let what = w.gate.as_deref().or(w.fingerprint.as_deref()).unwrap_or_default();
+        let message =
+            format!("the waiver of {what} ends {}, before the launch at {}", w.expires.rfc3339(), launch_at.rfc3339());
+        Finding::new("waiver-ends", Severity::Medium, message)
+            .in_file(&w.file)
+            .fix("mend what it covers, or ask again before the launch")
+            .identified_by(&["waiver-ends", &w.file])
+    };
+    ends.map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::verdict::Verdict;
+    use crate::gates::testing::{self, NOW, commit, write};
+
+    /// `a.js` with so many suppressing comments.
+    fn source(n: usize) -> String {
+        (0..n).map(|i| format!("f({i}) // hypercare:allow code.leftover_debug -- reason {i}\n")).collect()
+    }
+
+    async fn run(repo: Repo, change: impl FnOnce(&mut GateContext)) -> Outcome {
+        let (_dir, ctx) = testing::context(|ctx| {
+            ctx.repo = Some(Repo { baseline: Baseline::read(&repo, None).into(), ..repo });
+            change(ctx);
+        });
+        Suppressions.check(&ctx).await
+    }
+
+    fn rules(outcome: &Outcome) -> String {
+        let rules = outcome.findings.iter().map(|f| f.rule.as_str()).collect::<Vec<_>>().join(",");
+        format!("{} {}", outcome.verdict.word(), outcome.reason.clone().unwrap_or(rules)).trim().to_string()
+    }
+
+    #[tokio::test]
+    async fn few_are_fine_and_many_warn() {
+        for (n, expect) in [(0, "pass"), (25, "pass"), (26, "warn many-comments")] {
+            let (_dir, repo) = testing::git_repo(&[("a.js", &source(n)), ("b.md", &source(9))]);
+            let outcome = run(repo, |_| {}).await;
+            assert_eq!(rules(&outcome), expect, "{outcome:#?}");
+            assert_eq!(outcome.value, Some(n.into()));
+            let (_dir, plain) = testing::repo(&[("a.js", &source(n)), ("b.md", &source(9))]);
+            assert_eq!(rules(&run(plain, |_| {}).await), expect);
+        }
+        let text = "k = 1 # gitleaks:allow\nj = 2 # hypercare:allow code.secrets\nprint('hypercare:allow GATE')\n";
+        let (_dir, repo) = testing::git_repo(&[("a.py", text)]);
+        let outcome = run(repo, |_| {}).await;
+        assert_eq!(
+            (rules(&outcome).as_str(), outcome.value.clone()),
+            ("pass no-reason", Some(1.into())),
+            "{outcome:#?}"
+        );
+        assert_eq!(outcome.findings[0].line, Some(2));
+    }
+
+    #[tokio::test]
+    async fn growth_against_the_base_warns() {
+        let (dir, _) = testing::git_repo(&[("src/a.js", &source(10))]);
+        for (n, expect) in [(12, "pass"), (13, "warn comments-grown"), (3, "pass")] {
+            write(dir.path(), "src/a.js", source(n).as_bytes());
+            let outcome = run(testing::open(dir.path()), |_| {}).await;
+            assert_eq!(rules(&outcome), expect, "{outcome:#?}");
+        }
+        write(dir.path(), "src/a.js", source(13).as_bytes());
+        commit(dir.path(), "more");
+        testing::git(dir.path(), &["branch", "base", "HEAD^"]);
+        let repo = testing::open(dir.path());
+        assert_eq!(rules(&run(repo.clone(), |ctx| ctx.base_branch = Some("base".into())).await), "warn comments-grown");
+        let below = Repo { root: dir.path().join("src"), ..testing::open(&dir.path().join("src")) };
+        let below = Repo { git: repo.git, ..below };
+        assert_eq!(run(below, |_| {}).await.value, Some(13.into()), "a folder of a repository");
+    }
+
+    #[tokio::test]
+    async fn the_baseline_is_a_ratchet() {
+        let entry = |print: &str, gate: &str| Entry {
+            gate: gate.into(),
+            rule: "console".into(),
+            fingerprint: print.into(),
+            count: 1,
+            file: Some("a.js".into()),
+            since: "2026-11-01".into(),
+        };
+        let own = "code.leftover_debug";
+        let text = |entries: &[Entry]| Document::new(entries.to_vec()).text();
+        let (dir, _) = testing::git_repo(&[(baseline::FILE, &text(&[entry("a", own)]))]);
+        let check = async |entries: &[Entry], expect: &str| {
+            write(dir.path(), baseline::FILE, text(entries).as_bytes());
+            let outcome = run(testing::open(dir.path()), |_| {}).await;
+            assert_eq!(rules(&outcome), expect, "{outcome:#?}");
+            outcome
+        };
+        check(&[], "pass").await;
+        check(&[entry("a", own)], "pass").await;
+        let grown = check(&[entry("a", own), entry("b", own)], "fail baseline-grown").await;
+        assert!(grown.findings[0].escalate && grown.verdict == Verdict::Fail);
+        check(&[entry("a", own), entry("s", "code.secrets")], "warn baseline-refused").await;
+        write(dir.path(), baseline::FILE, b"{");
+        assert_eq!(rules(&run(testing::open(dir.path()), |_| {}).await), "error unreadable-baseline");
+        write(dir.path(), baseline::FILE, text(&[entry("a", own)]).as_bytes());
+        let repo = testing::open(dir.path());
+        let lost = Repo { baseline: Baseline::read(&repo, Some("release")).into(), ..repo };
+        let (_dir, ctx) = testing::context(|ctx| ctx.repo = Some(lost));
+        assert_eq!(rules(&Suppressions.check(&ctx).await), "error no-base");
+    }
+
+    #[tokio::test]
+    async fn waivers_must_last_until_the_launch() {
+        let (dir, _) = testing::git_repo(&[("a.js", "1")]);
+        let week = Duration::from_secs(7 * 86_400);
+        let file = waiver::draft("code.review", "reviewed on paper by two people", "ann", "bob", NOW, week);
+        waiver::write(dir.path(), &file, NOW, Class::A).unwrap();
+        for (days, expect) in [(None, "pass"), (Some(3), "pass"), (Some(8), "warn waiver-ends")] {
+            let outcome = run(testing::open(dir.path()), |ctx| {
+                ctx.receipts.launch_at = days.map(|d| NOW.plus(Duration::from_secs(d * 86_400)));
+            });
+            assert_eq!(rules(&outcome.await), expect);
+        }
+        let (_dir, ctx) = testing::context(|_| {});
+        assert_eq!(rules(&Suppressions.check(&ctx).await), "error no-repository");
+        let (_dir, words) = testing::git_repo(&[("README.md", "words")]);
+        assert_eq!(run(words, |_| {}).await.covered, Some(0), "nothing inspected never passes");
+    }
+}
