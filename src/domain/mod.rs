@@ -4,6 +4,7 @@
 //! `alert.rs` (what wakes somebody) and `notification.rs` (what is sent). Nothing here imports another room.
 
 pub mod alert;
+pub mod canonical;
 pub mod clock;
 pub mod cron;
 pub mod evidence;

@@ -9,6 +9,10 @@ use ring::{digest, signature};
 
 use super::clock::Timestamp;
 
+mod sign;
+
+pub use sign::Ephemeral;
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SshSigError {
     #[error("not an SSH signature: {0}")]
@@ -37,6 +41,11 @@ impl PublicKey {
     /// `ssh-ed25519`, `ecdsa-sha2-nistp256`, …
     pub fn kind(&self) -> Option<&str> {
         std::str::from_utf8(Reader(&self.0).string().ok()?).ok()
+    }
+    /// As a line of a `.pub` file, without comment.
+    pub fn line(&self) -> String {
+        let packed = base64::engine::general_purpose::STANDARD.encode(&self.0);
+        format!("{} {packed}", self.kind().unwrap_or_default())
     }
     /// `SHA256:…`, as ssh-keygen prints it.
     pub fn fingerprint(&self) -> String {
@@ -253,8 +262,8 @@ struct Signer {
 const SIGNERS_MAX: usize = 10_000;
 
 impl AllowedSigners {
-    /// Lines that cannot be read, certificate authorities among them, are given back by number (from 1): they allow nobody.
-    pub fn parse(text: &str) -> (AllowedSigners, Vec<u32>) {
+    /// Lines that cannot be read are given back by number (from 1) with what is wrong: they allow nobody.
+    pub fn parse(text: &str) -> (AllowedSigners, Vec<(u32, &'static str)>) {
         let (mut out, mut bad) = (AllowedSigners::default(), Vec::new());
         for (index, line) in text.lines().enumerate().take(SIGNERS_MAX) {
             let line = line.trim();
@@ -262,11 +271,16 @@ impl AllowedSigners {
                 continue;
             }
             match signer(line) {
-                Some(signer) => out.lines.push(signer),
-                None => bad.push(index as u32 + 1),
+                Ok(signer) => out.lines.push(signer),
+                Err(why) => bad.push((index as u32 + 1, why)),
             }
         }
         (out, bad)
+    }
+
+    /// Does any line hold this key, for whatever name, namespace and time?
+    pub fn knows(&self, key: &PublicKey) -> bool {
+        self.lines.iter().any(|s| s.key == *key)
     }
 
     /// Whether the key may sign as `identity` in `namespace` at `at`.
@@ -300,8 +314,9 @@ impl AllowedSigners {
 }
 
 /// `principals [options] kind key [comment]`
-fn signer(line: &str) -> Option<Signer> {
-    let (principals, rest) = word(line)?;
+fn signer(line: &str) -> Result<Signer, &'static str> {
+    const SHAPE: &str = "not `names [options] key`";
+    let (principals, rest) = word(line).ok_or(SHAPE)?;
     let principals: Vec<String> = principals.split(',').filter(|p| !p.is_empty()).map(str::to_string).collect();
     let (mut namespaces, mut after, mut before) = (None, None, None);
     let mut rest = rest.trim_start();
@@ -309,20 +324,24 @@ fn signer(line: &str) -> Option<Signer> {
         if let Some(key) = PublicKey::parse(rest) {
             break key;
         }
-        let (options, tail) = word(rest)?;
-        // A certificate's authority signs no messages itself.
+        let (options, tail) = word(rest).ok_or("there is no key that can be read")?;
         for option in split_options(&options) {
             let (name, value) = option.split_once('=').unwrap_or((&option, ""));
+            let when = |value| time(value).ok_or("a time is YYYYMMDD[HHMM[SS]]").map(Some);
             match name.to_ascii_lowercase().as_str() {
                 "namespaces" => namespaces = Some(value.split(',').map(str::to_string).collect()),
-                "valid-after" => after = Some(time(value)?),
-                "valid-before" => before = Some(time(value)?),
-                _ => return None,
+                "valid-after" => after = when(value)?,
+                "valid-before" => before = when(value)?,
+                "cert-authority" => return Err("certificates are not supported: list each person's own key"),
+                _ => return Err("an option that is not known, or a key that cannot be read"),
             }
         }
         rest = tail.trim_start();
     };
-    (!principals.is_empty()).then_some(Signer { principals, namespaces, after, before, key })
+    if principals.is_empty() {
+        return Err(SHAPE);
+    }
+    Ok(Signer { principals, namespaces, after, before, key })
 }
 
 /// The first word, in which quotes may hold blanks; the quotes are dropped.

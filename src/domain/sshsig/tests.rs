@@ -118,7 +118,29 @@ fn signers_are_allowed_and_refused_as_ssh_keygen_does() {
     let (signers, bad) = AllowedSigners::parse(&format!("ann@example.com,ann,*@x {ann}\ngarbage\n"));
     let key = PublicKey::parse(ann).unwrap();
     let at = Timestamp::from_ms(1_795_341_600_000);
-    assert_eq!((signers.principals(&key, "n", at), bad), (vec!["ann@example.com".into(), "ann".into()], vec![2]));
+    assert_eq!(
+        (signers.principals(&key, "n", at), bad),
+        (vec!["ann@example.com".into(), "ann".into()], vec![(2, "there is no key that can be read")])
+    );
+    let (none, bad) = AllowedSigners::parse(&format!("*@example.com cert-authority {ann}"));
+    assert!(none.is_empty() && bad[0].1.starts_with("certificates are not supported"), "{bad:?}");
+}
+
+#[test]
+fn ssh_keygen_accepts_what_is_signed_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let (key, other) = (Ephemeral::new().unwrap(), Ephemeral::new().unwrap());
+    assert_eq!(PublicKey::parse(&key.public().line()), Some(key.public()));
+    let allowed = format!("ann@example.com namespaces=\"n\" {}", key.public().line());
+    for message in [&b""[..], b"approved\n", &[0xff; 5000]] {
+        let signature = key.sign("n", message);
+        assert_eq!(parse(&signature).unwrap().verify("n", message), Ok(()));
+        assert!(theirs(dir.path(), &allowed, "ann@example.com", "n", message, &signature));
+        let foreign = other.sign("n", message);
+        assert!(!theirs(dir.path(), &allowed, "ann@example.com", "n", message, &foreign));
+        assert!(!ours(&allowed, "ann@example.com", "n", message, &foreign));
+        assert!(signature.lines().all(|l| l.len() <= 70));
+    }
 }
 
 #[test]
