@@ -15,8 +15,9 @@ use crate::domain::units::count;
 use crate::domain::verdict::{GateRun, Verdict};
 use crate::gates::baseline::{self, Against, Baseline, Document, Entry};
 use crate::gates::context::Receipts;
-use crate::gates::facts::{base, walk};
+use crate::gates::facts::walk;
 use crate::gates::judge::FINDINGS_MAX;
+use crate::gates::people::base;
 use crate::gates::runner::Selection;
 use crate::gates::{self, GateInputs, Options, Stage};
 use crate::net::Client;
@@ -160,6 +161,11 @@ fn refuse_blockers(only: &[String]) -> Result<(), Failure> {
 async fn look(looks: Looks, root: &Path, global: &Global) -> anyhow::Result<GateRun> {
     let loaded = global.config(Need::Nothing, Secrets::MayBeMissing)?;
     let subject = subject::choose(&loaded, &looks.which)?;
+    let change = {
+        let (wanted, root) = (base::told(|name| std::env::var(name).ok()), root.to_path_buf());
+        let find = move || wanted.map(|w| walk::open(&root).map(|repo| base::Change::find(&repo, w))).transpose();
+        tokio::task::spawn_blocking(find).await??
+    };
     let inputs = GateInputs {
         service: subject.service,
         service_config: subject.service_config,
@@ -174,7 +180,7 @@ async fn look(looks: Looks, root: &Path, global: &Global) -> anyhow::Result<Gate
         cache_dir: cache_dir(),
         options: Options {
             selection: Selection { only: looks.only, skip: vec![], stages: vec![Stage::Static] },
-            base_branch: base::of_ci(|name| std::env::var(name).ok()),
+            change,
             ..Options::default()
         },
         progress: std::sync::Arc::new(|_, _| {}),
@@ -259,8 +265,8 @@ struct Shown<'a> {
 
 async fn show(which: &subject::Which, format: FormatArg, global: &Global) -> anyhow::Result<Exit> {
     let root = root(which, global)?;
-    let named = base::of_ci(|name| std::env::var(name).ok());
-    let read = move || walk::open(&root).map(|repo| Baseline::read(&repo, named.as_deref()));
+    let wanted = base::told(|name| std::env::var(name).ok());
+    let read = move || walk::open(&root).map(|repo| Baseline::read(&repo, wanted.as_ref()));
     let found = tokio::task::spawn_blocking(read).await??;
     if let Some(why) = &found.unreadable {
         return Err(Failure::new(Exit::Io, format!("{}: {why}", baseline::FILE)).into());

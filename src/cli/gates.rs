@@ -13,6 +13,7 @@ use crate::domain::service::Profile;
 use crate::domain::units::prose;
 use crate::domain::verdict::{Class, GateResult, Tier};
 use crate::gates::facts::{Facts, walk};
+use crate::gates::people::demands;
 use crate::gates::{self, About, Gate, Lock, Section, decision, runner};
 use crate::store::{Role, Store};
 
@@ -258,6 +259,18 @@ fn page(
         &format!("{}{needs}, {}, at most {}", about.stage.word(), lock_text(about.lock), prose(about.timeout)),
     );
     tell("evidence", tier_text(about));
+    if about.attestable {
+        let demand = demands::of(about.id);
+        let role = demand.role.map(|r| format!(" as {}", r.word())).unwrap_or_default();
+        let eyes = if demand.four_eyes { " by somebody who wrote no part of the release" } else { "" };
+        tell(
+            "attested",
+            &format!(
+                "a statement signed{role}{eyes} will do where it could not be seen: hypercare attest {}",
+                about.id
+            ),
+        );
+    }
     if !about.skipped_for.is_empty() {
         let words: Vec<_> = about.skipped_for.iter().map(|p| p.word()).collect();
         tell("skipped", &format!("for {}{}", words.join(", "), if row.applies { "" } else { ": not looked at here" }));

@@ -11,6 +11,7 @@ pub mod output;
 
 mod alerts;
 mod announce;
+mod attest;
 mod audit;
 mod baseline;
 mod channel;
@@ -33,10 +34,12 @@ mod prove;
 mod query;
 mod query_facts;
 mod report;
+mod review;
 mod rules;
 mod rules_test;
 mod run;
 mod scrape;
+mod sign;
 mod silence;
 mod smoke;
 mod status;
@@ -124,6 +127,10 @@ pub enum Command {
     Check(check::Args),
     /// What the gates are: list them, explain one
     Gates(gates::Args),
+    /// Answer for a line of the checklist yourself, by signature
+    Attest(attest::Args),
+    /// Approve a change by a signed note
+    Review(review::Args),
     /// Accept a named risk for a limited time
     Waive(waive::Args),
     /// What is waived, by whom, and for how long
@@ -203,6 +210,8 @@ impl Command {
             Command::Facts(args) => facts::run(args, global).await,
             Command::Check(args) => check::run(args, global).await,
             Command::Gates(args) => gates::run(args, global).await,
+            Command::Attest(args) => attest::run(args, global).await,
+            Command::Review(args) => review::run(args, global).await,
             Command::Waive(args) => waive::run(args, global).await,
             Command::Waivers(args) => waive::list(args, global).await,
             Command::Baseline(args) => baseline::run(args, global).await,

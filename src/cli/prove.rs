@@ -21,8 +21,11 @@ use super::output::{self, FormatArg, Out, Tone, pad, paint};
 use super::{Exit, Failure, Global};
 use crate::domain::clock::SharedClock;
 use crate::domain::service::ServiceConfig;
+use crate::domain::sshsig::Ephemeral;
 use crate::domain::verdict::{GateResult, Verdict};
+use crate::gates::code::review::notes;
 use crate::gates::context::{AnnouncementReceipt, Receipts};
+use crate::gates::people::shelf;
 use crate::gates::proof::{COMMIT, Fixture, Page, REQUESTS, TODAY};
 use crate::gates::runner::Selection;
 use crate::gates::{self, Config, Gate, GateInputs, Options};
@@ -256,11 +259,32 @@ fn make(root: &Path, fixture: &Fixture, today: &str) -> anyhow::Result<String> {
     for (path, text) in &fixture.files {
         write(path, text)?;
     }
+    let key = match fixture.reviewed_by {
+        Some(who) => {
+            let key = Ephemeral::new().context("no random numbers")?;
+            let line = format!("{who} namespaces=\"{}\" {}\n", notes::NAMESPACE, key.public().line());
+            write(shelf::SIGNERS, &line)?;
+            Some(key)
+        }
+        None => None,
+    };
     git(root, &["init", "--quiet", "--initial-branch=main"])?;
     git(root, &["add", "--all", "--force"])?;
     git(root, &["commit", "--quiet", "--message", "feat: first"])?;
     if let Some(tag) = fixture.tag {
         git(root, &["tag", "--annotate", tag, "--message", tag])?;
+    }
+    for (path, text) in &fixture.then {
+        write(path, text)?;
+    }
+    if !fixture.then.is_empty() {
+        git(root, &["add", "--all", "--force"])?;
+        git(root, &["commit", "--quiet", "--message", "feat: second"])?;
+    }
+    if let Some(key) = key {
+        let text = notes::text(git(root, &["rev-parse", "HEAD"])?.trim(), true);
+        let note = format!("{text}{}", key.sign(notes::NAMESPACE, text.as_bytes()));
+        git(root, &["notes", "--ref", notes::REF, "add", "--message", &note])?;
     }
     let commit = git(root, &["rev-parse", "HEAD"])?.trim().to_string();
     for (path, text) in &fixture.left {

@@ -185,6 +185,16 @@ pub fn load_with(path: &Path, secrets: Secrets, env: &dyn Environment) -> Result
     read(files, secrets, env)
 }
 
+/// Loads texts as if they stood in these files: a configuration as it is in a commit.
+pub fn load_texts(
+    texts: Vec<(std::path::PathBuf, String)>,
+    secrets: Secrets,
+    env: &dyn Environment,
+) -> Result<Loaded, Invalid> {
+    let file = |(path, text)| SourceFile { path, text, masked: Vec::new() };
+    read(texts.into_iter().map(file).collect(), secrets, env)
+}
+
 /// Loads a text as if it stood in `path`.
 pub fn load_text(text: &str, path: &Path, secrets: Secrets, env: &dyn Environment) -> Result<Loaded, Invalid> {
     read(vec![SourceFile { path: path.to_path_buf(), text: text.to_string(), masked: Vec::new() }], secrets, env)

@@ -246,8 +246,44 @@ impl Outcome {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum Overlay {
-    Waived { reason: String, approver: String, expires: super::clock::Timestamp },
-    Attested { signer: String, expires: super::clock::Timestamp },
+    Waived {
+        reason: String,
+        approver: String,
+        expires: super::clock::Timestamp,
+        /// The approver has signed it, and is known. Otherwise it is as good as access to the work tree.
+        #[serde(default)]
+        signed: bool,
+    },
+    /// Stands for a pass at E0.
+    Attested {
+        signer: String,
+        /// `senior`, `ops`, `qa`, `product`.
+        #[serde(default)]
+        role: Option<String>,
+        expires: super::clock::Timestamp,
+    },
+}
+
+/// The base branch of a change that is not merged: signers, waivers, attestations and targets are read there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct BaseBranch {
+    /// `origin/main`
+    pub name: String,
+    /// `None`: it could not be read.
+    pub commit: Option<String>,
+    /// `--base`, or the CI's variable.
+    pub told_by: String,
+    /// What the change would change among the things that are read from the base.
+    pub differs: Vec<String>,
+    /// What was not trusted, because the base could not be read.
+    pub not_trusted: Vec<String>,
+}
+
+/// Something signed, or meant to be, that does not count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Ignored {
+    pub file: String,
+    pub why: String,
 }
 
 /// One gate's row in every output. Field names are `product.md`'s promise.
@@ -369,6 +405,12 @@ pub struct GateRun {
     /// Every finding that is listed and does not count, with the reason; also in its gate's findings.
     #[serde(default)]
     pub suppressions: Vec<super::suppression::Suppressed>,
+    /// Of a change that is not merged.
+    #[serde(default)]
+    pub base: Option<BaseBranch>,
+    /// Waivers, attestations and lines of signers that do not count.
+    #[serde(default)]
+    pub ignored: Vec<Ignored>,
 }
 
 impl GateRun {

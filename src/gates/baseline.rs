@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::context::Repo;
-use super::facts::base::{self, Base};
+use super::people::base::{self, Parted, Wanted};
 use super::{About, Gate, Stage};
 use crate::domain::verdict::{Class, Finding, Severity};
 
@@ -81,7 +81,7 @@ pub enum Against {
     /// There is nothing: no git, or nothing is committed.
     #[default]
     Nothing,
-    Base(Base),
+    Base(Parted),
     /// There should be a base, and it cannot be read. Such a baseline covers nothing.
     Unknown(String),
 }
@@ -102,8 +102,8 @@ pub struct Baseline {
 }
 
 impl Baseline {
-    /// Blocking: asks git. `named`: the base branch, as the CI tells it.
-    pub fn read(repo: &Repo, named: Option<&str>) -> Baseline {
+    /// Blocking: asks git. `wanted`: the base branch, as the CI tells it.
+    pub fn read(repo: &Repo, wanted: Option<&Wanted>) -> Baseline {
         let text = match repo.read(FILE, BYTES_MAX) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Baseline::default(),
@@ -122,7 +122,7 @@ impl Baseline {
                 Err(why) => out.refused.push((entry, why)),
             }
         }
-        out.compare(repo, named);
+        out.compare(repo, wanted);
         let known = matches!(out.against, Against::Unknown(_));
         let covers = out.entries.iter().filter(|_| !known);
         let mut left = BTreeMap::new();
@@ -134,9 +134,9 @@ impl Baseline {
         out
     }
 
-    fn compare(&mut self, repo: &Repo, named: Option<&str>) {
+    fn compare(&mut self, repo: &Repo, wanted: Option<&Wanted>) {
         let Some(git) = &repo.git else { return };
-        let base = match base::find(git, named) {
+        let base = match base::parted(repo, wanted) {
             Ok(Some(base)) => base,
             Ok(None) => return,
             Err(why) => {
@@ -262,7 +262,7 @@ mod tests {
         let (dir, _) = testing::git_repo(&[(FILE, &text(&[entry(GATE, "p", 2), entry(GATE, "gone", 1)]))]);
         let root = dir.path();
         let grown = |named: Option<&str>| {
-            let b = Baseline::read(&testing::open(root), named);
+            let b = Baseline::read(&testing::open(root), named.map(Wanted::option).as_ref());
             b.grown.iter().map(|(e, n)| format!("{} {n}", e.fingerprint)).collect::<Vec<_>>()
         };
         assert_eq!(grown(None), [""; 0], "committed as it is");
@@ -272,9 +272,9 @@ mod tests {
         assert_eq!(grown(None), ["new 1", "p 3"], "not even committed");
         git(root, &["checkout", "-q", "-b", "topic"]);
         commit(root, "grow");
-        assert_eq!(grown(None), [""; 0], "nobody names a base");
+        assert_eq!(grown(None), ["new 1", "p 3"], "main is the usual base");
         assert_eq!(grown(Some("main")), ["new 1", "p 3"]);
-        let lost = Baseline::read(&testing::open(root), Some("release"));
+        let lost = Baseline::read(&testing::open(root), Some(&Wanted::option("release")));
         assert!(matches!(&lost.against, Against::Unknown(why) if why.contains("release")));
         assert!(lost.cover(GATE, &found("p", Severity::Low)).is_none(), "what cannot be compared covers nothing");
     }

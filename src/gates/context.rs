@@ -10,6 +10,9 @@ use super::baseline::Baseline;
 use super::cache::Cache;
 use super::evidence::{Kept, Reports};
 use super::facts::Facts;
+use super::people::People;
+use super::people::attestation::Attestation;
+use super::people::base::Wanted;
 use super::sweep::{Found, Reader, Swept};
 use crate::domain::clock::{SharedClock, Timestamp};
 use crate::domain::release::ReleaseId;
@@ -177,7 +180,7 @@ pub struct GateContext {
     /// Reports of other tools; gates ask [`GateContext::evidence_for`].
     pub evidence: Reports,
     /// As the CI tells it; what grew is measured against it.
-    pub base_branch: Option<String>,
+    pub wanted_base: Option<Wanted>,
     /// Names of the configured channels (for `release.announcement`).
     pub channels: Vec<String>,
     /// Results of gates that ended, by id.
@@ -188,11 +191,19 @@ pub struct GateContext {
     pub swept: Swept,
     /// Answers of earlier runs. `None`: nothing is reused.
     pub cache: Option<Cache>,
+    /// What people have signed, and who may.
+    pub people: Arc<People>,
     /// One live line per running gate: (gate id, what it does now).
     pub progress: Progress,
 }
 
 impl GateContext {
+    /// Attestations of a gate that count for this release, newest first: by somebody known, in the role that the gate asks
+    /// for, neither lapsed nor overtaken by a change. `subject` names a part of the gate, as a flow of `release.qa`.
+    pub fn attested<'c>(&'c self, gate: &'c str) -> impl Iterator<Item = &'c Attestation> {
+        self.people.attested(gate)
+    }
+
     /// The prober of a gate with its own budget.
     pub fn prober(&self, gate: &str, intent: Intent) -> Prober {
         self.guard.prober(gate, intent)

@@ -6,7 +6,8 @@
 use crate::domain::verdict::{Class, Decision, GateResult, Goal, GoalState, Overlay, Verdict};
 
 /// NO-GO if an unwaived A or B gate failed or any finding escalated; UNDECIDED if one could not be checked, or nothing
-/// was; GO WITH RISKS on any warning, waiver, or trouble in class C; else GO.
+/// was; GO WITH RISKS on any warning, waiver, or trouble in class C; else GO. An
+/// attested gate counts as passed.
 pub fn decide(results: &[GateResult]) -> Decision {
     // That little is suppressed shows nothing of the product.
     let meta = |r: &GateResult| r.section == "meta" && results.iter().any(|r| r.section != "meta");
@@ -33,7 +34,12 @@ fn escalated(r: &GateResult) -> bool {
 }
 
 fn is_risk(r: &GateResult) -> bool {
-    r.overlay.is_some() || matches!(r.verdict, Verdict::Warn | Verdict::Fail | Verdict::Error)
+    match r.overlay {
+        Some(Overlay::Waived { .. }) => true,
+        // A pass, by a person's word.
+        Some(Overlay::Attested { .. }) => false,
+        None => matches!(r.verdict, Verdict::Warn | Verdict::Fail | Verdict::Error),
+    }
 }
 
 /// The five goals in their order. A goal none of whose gates ran is unknown: silence is not readiness.
@@ -57,13 +63,15 @@ fn goal(plan: &GoalPlan, results: &[GateResult]) -> Goal {
         (GoalState::Unknown, reasons(&unknown, "gates could not be checked"))
     } else if proved {
         let waived = feeders.iter().filter(|r| matches!(r.overlay, Some(Overlay::Waived { .. }))).count();
+        let attested = feeders.iter().filter(|r| matches!(r.overlay, Some(Overlay::Attested { .. }))).count();
         let shown = critical.iter().find(|r| r.overlay.is_none() && r.verdict == Verdict::Pass);
         let (state, says) = match risky.is_empty() {
             true => (GoalState::Ready, shown.map(|r| r.summary.clone())),
             false => (GoalState::AtRisk, Some(reasons(&risky, "warnings"))),
         };
         let waived = (waived > 0).then(|| format!("{waived} waived"));
-        (state, says.into_iter().chain(waived).collect::<Vec<_>>().join(" · "))
+        let attested = (attested > 0).then(|| format!("{attested} attested"));
+        (state, says.into_iter().chain(attested).chain(waived).collect::<Vec<_>>().join(" · "))
     } else if critical.is_empty() {
         (GoalState::Unknown, "no critical gate in this run".to_string())
     } else {
@@ -97,6 +105,7 @@ pub struct Tally {
     pub error: usize,
     pub skip: usize,
     pub waived: usize,
+    pub attested: usize,
 }
 
 pub fn tally(results: &[GateResult]) -> Tally {
@@ -104,6 +113,7 @@ pub fn tally(results: &[GateResult]) -> Tally {
     for r in results {
         match (&r.overlay, r.verdict) {
             (Some(Overlay::Waived { .. }), _) => t.waived += 1,
+            (Some(Overlay::Attested { .. }), _) => t.attested += 1,
             (_, Verdict::Pass) => t.pass += 1,
             (_, Verdict::Warn) => t.warn += 1,
             (_, Verdict::Fail) => t.fail += 1,
@@ -247,7 +257,13 @@ mod tests {
     }
 
     fn waived(mut r: GateResult) -> GateResult {
-        r.overlay = Some(Overlay::Waived { reason: "r".into(), approver: "a".into(), expires: Timestamp::from_ms(1) });
+        let (reason, approver, expires) = ("r".into(), "a".into(), Timestamp::from_ms(1));
+        r.overlay = Some(Overlay::Waived { reason, approver, expires, signed: false });
+        r
+    }
+
+    fn attested(mut r: GateResult) -> GateResult {
+        r.overlay = Some(Overlay::Attested { signer: "s".into(), role: None, expires: Timestamp::from_ms(1) });
         r
     }
 
@@ -320,6 +336,18 @@ mod tests {
     fn a_waiver_never_makes_a_plain_go() {
         for r in every_result("code.review").into_iter().map(waived) {
             assert_eq!(decide(&[result("code.coverage", Class::A, Verdict::Pass), r]), Decision::GoWithRisks);
+        }
+    }
+
+    #[test]
+    fn an_attested_gate_counts_as_passed() {
+        let pass = || result("code.coverage", Class::A, Verdict::Pass);
+        for verdict in [Verdict::Warn, Verdict::Error] {
+            let both = [pass(), attested(result("code.review", Class::A, verdict))];
+            assert_eq!(decide(&both), Decision::Go, "{verdict:?}");
+            assert_eq!((tally(&both).attested, tally(&both).pass, tally(&both).error), (1, 1, 0));
+            let code = &goals(&both)[0];
+            assert_eq!((code.state, code.summary.as_str()), (GoalState::Ready, "code.coverage said so · 1 attested"));
         }
     }
 

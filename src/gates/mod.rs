@@ -16,6 +16,7 @@ pub mod judge;
 pub mod manifests;
 pub mod not_built;
 pub mod patterns;
+pub mod people;
 pub mod proof;
 pub mod routes;
 mod run;
@@ -47,7 +48,7 @@ use crate::domain::verdict::{Class, Outcome, Tier, Verdict};
 use crate::net::safety::{Safety, Target};
 
 pub use context::GateContext;
-pub use run::{Checked, GateInputs, Options, RunError, SCHEMA, TryOut, changed, run_gates, try_out};
+pub use run::{Checked, GateInputs, Options, RunError, SCHEMA, TryOut, changed, ignore_runs, run_gates, try_out};
 pub use sweep::{Found, Part, Reader};
 
 /// The seven sections, in the checklist's own order, and the one about the check itself. A section is a folder here and

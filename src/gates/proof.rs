@@ -19,7 +19,11 @@ pub struct Fixture {
     pub what: &'static str,
     /// Committed.
     pub files: Vec<(&'static str, String)>,
-    /// Written after the commit: what builds leave behind.
+    /// Committed after the tag.
+    pub then: Vec<(&'static str, String)>,
+    /// The only signer there is; a review note of the last commit is signed in this name.
+    pub reviewed_by: Option<&'static str>,
+    /// Written after the commits: what builds leave behind.
     pub left: Vec<(&'static str, String)>,
     pub tag: Option<&'static str>,
     /// Served on a loopback address; none: no target.
@@ -56,6 +60,10 @@ impl Fixture {
     }
     pub fn file(mut self, path: &'static str, text: impl Into<String>) -> Fixture {
         self.files.push((path, text.into()));
+        self
+    }
+    pub fn then(mut self, path: &'static str, text: impl Into<String>) -> Fixture {
+        self.then.push((path, text.into()));
         self
     }
     pub fn left(mut self, path: &'static str, text: impl Into<String>) -> Fixture {

@@ -1,7 +1,7 @@
 //! One run of the checklist, from a folder and a URL to a [`GateRun`]. `check`, the daemon and the demo all call
 //! [`run_gates`]; the caller saves what comes back.
 //!
-//! Prepares (walk, facts, identity, target, preflight), hands over to `runner.rs`, lays the waivers over the results and
+//! Prepares (walk, facts, identity, target, preflight), hands over to `runner.rs`, lays attestations and waivers over the results and
 //! lets `decision.rs` add them up. Knows no store and no command line.
 
 use std::path::{Path, PathBuf};
@@ -17,8 +17,9 @@ use super::context::{Progress, Receipts, Repo};
 use super::evidence::Reports;
 use super::facts::walk::{self, WalkError};
 use super::facts::{Facts, rid};
+use super::people::{self, People, attestation, base};
 use super::runner::{self, NoSuchGate, Selection};
-use super::waiver::{self, Waivers};
+use super::waiver;
 use super::{Config, Gate, GateContext, Lock, decision};
 use crate::domain::clock::SharedClock;
 use crate::domain::evidence::Evidence;
@@ -65,8 +66,8 @@ pub struct Options {
     pub allow_exec: bool,
     /// What the CI says it builds: binds reports that its own job left in the work tree.
     pub ci_commit: Option<String>,
-    /// The branch that the change under test will be merged into, as the CI tells it.
-    pub base_branch: Option<String>,
+    /// A change that is not merged is under check: what people sign is read from its base.
+    pub change: Option<base::Change>,
 }
 
 /// What came of it.
@@ -75,8 +76,6 @@ pub struct Checked {
     pub run: GateRun,
     /// (gate, item) in registry order, for the ledger.
     pub evidence: Vec<(String, Evidence)>,
-    /// Waivers found, those in force and those ignored.
-    pub waivers: Waivers,
     pub facts: Arc<Facts>,
     pub profile: Profile,
     /// A gate was refused for safety: exit code 4.
@@ -112,8 +111,9 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
     let url = target.as_ref().map(|t| redact_url(&t.url));
     let folder = inputs.repo.or_else(|| service_config.repo.clone());
     let wanted = config.version.clone();
-    let base = options.base_branch.clone();
-    let seen = off_thread(move || look(folder.as_deref(), wanted.as_deref(), url, base.as_deref())).await?;
+    let wanted_base = options.change.as_ref().map(|change| change.wanted.clone());
+    let base = wanted_base.clone();
+    let seen = off_thread(move || look(folder.as_deref(), wanted.as_deref(), url, base.as_ref())).await?;
     if options.release && seen.identity.rid.dirty {
         return Err(RunError::Dirty);
     }
@@ -127,12 +127,24 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
         let (ci_commit, now) = (options.ci_commit.clone(), started_at);
         off_thread(move || Reports::gather(&kept, repo.as_ref(), &name, ci_commit.as_deref(), now)).await
     };
+    let people = match seen.repo.clone() {
+        Some(repo) => {
+            let about = people::About {
+                service: service.clone(),
+                rid: seen.identity.rid.clone(),
+                external: config.code.review.external,
+                change: options.change.clone(),
+            };
+            Arc::new(off_thread(move || People::open(&repo, &about, started_at)).await)
+        }
+        None => Arc::new(People::nobody(options.change.as_ref())),
+    };
     let kept = !options.release && !options.allow_exec && gates.iter().any(|gate| gate.keeps());
     let cache = match inputs.cache_dir.filter(|_| kept) {
         Some(base) => {
             let settings = serde_json::json!({
                 "config": config, "profile": profile.word(), "evidence": reports.key(started_at),
-                "base": options.base_branch,
+                "base": wanted_base.as_ref().and_then(|w| w.branch.as_deref()), "attested": &people.attestations.valid,
             });
             let repo = seen.repo.clone();
             off_thread(move || repo.and_then(|repo| Cache::open(&base, &repo, &settings))).await
@@ -164,12 +176,13 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
         allow_exec: options.allow_exec,
         receipts: inputs.receipts,
         evidence: reports,
-        base_branch: options.base_branch.clone(),
+        wanted_base,
         channels: inputs.channels,
         earlier: Mutex::default(),
         load_totals: Mutex::default(),
         swept: Default::default(),
         cache,
+        people: people.clone(),
         progress: inputs.progress,
     });
     let forward = {
@@ -183,11 +196,13 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
     forward.abort();
 
     let now = clock.now();
-    let waivers = ctx.repo.as_ref().map(|r| waiver::read(r, now)).unwrap_or_default();
+    let attestable = |id: &str| gates.iter().map(|g| g.about()).any(|a| a.id == id && a.attestable);
     let mut results = Vec::with_capacity(judged.len());
     let mut evidence = Vec::new();
     for (mut result, items) in judged {
-        waiver::apply(&mut result, &waivers.valid, now);
+        let may = attestable(&result.id);
+        attestation::apply(&mut result, may, &people.attestations);
+        waiver::apply(&mut result, &people.waivers.valid, now);
         evidence.extend(items.into_iter().map(|e| (result.id.clone(), e)));
         results.push(result);
     }
@@ -201,14 +216,20 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
         duration_ms: clock.monotonic().saturating_sub(begun).as_millis() as u64,
         rid: seen.identity.rid,
         decision: decision::decide(&results),
-        goals: decision::goals(&results),
+        goals: {
+            let mut goals = decision::goals(&results);
+            attestation::apply_to_goals(&mut goals, &results, &people.attestations);
+            goals
+        },
         requests: results.iter().map(|r| r.requests).sum::<u64>() + guard.requests_of(PREFLIGHT),
         suppressions: suppression::list(&results),
         gates: results,
         changed_thresholds: changed(&ctx.config),
         scope: options.selection.scope(),
+        base: people.base.clone(),
+        ignored: people.ignored(),
     };
-    Ok(Checked { run, evidence, waivers, facts: seen.facts, profile, refused })
+    Ok(Checked { run, evidence, facts: seen.facts, profile, refused })
 }
 
 /// What the repository tells.
@@ -222,11 +243,11 @@ fn look(
     folder: Option<&Path>,
     wanted: Option<&str>,
     url: Option<String>,
-    base_branch: Option<&str>,
+    base: Option<&base::Wanted>,
 ) -> Result<Seen, RunError> {
     let mut repo = folder.map(walk::open).transpose()?;
     if let Some(repo) = &mut repo {
-        repo.baseline = Arc::new(Baseline::read(repo, base_branch));
+        repo.baseline = Arc::new(Baseline::read(repo, base));
     }
     let facts = Arc::new(repo.as_ref().map(Facts::look).unwrap_or_default());
     let identity = rid::identify(repo.as_ref(), wanted, url.into_iter().collect());
@@ -316,7 +337,7 @@ async fn preflight(guard: &Arc<Guard>, target: &Target) -> Result<Option<String>
 }
 
 /// Keeps run folders and the project's token out of commits. Best effort: a ledger matters more than tidiness.
-fn ignore_runs(runs_dir: &Path) {
+pub fn ignore_runs(runs_dir: &Path) {
     let Some(folder) = runs_dir.parent().filter(|p| p.file_name().is_some_and(|n| n == ".hypercare")) else { return };
     let path = folder.join(".gitignore");
     if !path.exists() {

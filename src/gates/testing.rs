@@ -128,12 +128,13 @@ pub fn context(change: impl FnOnce(&mut GateContext)) -> (tempfile::TempDir, Gat
         allow_exec: false,
         receipts: Default::default(),
         evidence: Default::default(),
-        base_branch: None,
+        wanted_base: None,
         channels: Vec::new(),
         earlier: Default::default(),
         load_totals: Default::default(),
         swept: Default::default(),
         cache: None,
+        people: Default::default(),
         progress: Arc::new(|_, _| {}),
     };
     change(&mut ctx);

@@ -1,22 +1,30 @@
-//! Waivers: a named person accepts a named risk for a limited time. Read from `.hypercare/waivers/*.json` of the
-//! repository; laid over verdicts, never instead of them.
+//! Waivers: a named person accepts a named risk for a limited time. Read from `.hypercare/waivers/*.json`; laid over
+//! verdicts, never instead of them.
 //!
-//! Signatures are not checked yet, so every waiver is `unsigned`: whoever can write to the work tree can write one. That
-//! is why a waived gate gives GO WITH RISKS at best. Knows no store and no decision; read `runner.rs` for where it is
-//! applied.
+//! Once the base branch has `.hypercare/allowed_signers`, a waiver counts when its approver has signed it (SSHSIG over the
+//! canonical JSON, namespace `hypercare-waive`, in `FILE.sig`). Without that list it counts unsigned, every output says so,
+//! and GO WITH RISKS is the best it gives: whoever can write to the work tree could have written it. What must not happen
+//! to anybody (`critical.rs`) takes two approvers and 72 hours at most. Knows no store and no decision.
+
+mod critical;
 
 use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::context::Repo;
+use super::people::attestation::Facts;
+use super::people::shelf::{Shelf, WAIVERS};
+use super::people::trust::{Signer, Trust};
+use crate::domain::canonical::canonical;
 use crate::domain::clock::Timestamp;
 use crate::domain::units::prose;
 use crate::domain::verdict::{Class, GateResult, Overlay, Severity, Verdict};
 
 /// Folder inside the repository.
-pub const FOLDER: &str = ".hypercare/waivers";
+pub const FOLDER: &str = WAIVERS;
+/// Of its signatures.
+pub const NAMESPACE: &str = "hypercare-waive";
 const SCHEMA: &str = "hypercare.waiver/v1";
 /// Shorter than this is no reason.
 pub const REASON_CHARS_MIN: usize = 20;
@@ -24,9 +32,10 @@ pub const REASON_CHARS_MIN: usize = 20;
 pub const LIFE_MAX: Duration = Duration::from_secs(90 * 86_400);
 /// Blockers are accepted for two weeks at most.
 pub const LIFE_MAX_CLASS_A: Duration = Duration::from_secs(14 * 86_400);
+/// What is critical is accepted until it is mended, not longer.
+pub const LIFE_MAX_CRITICAL: Duration = Duration::from_secs(72 * 3600);
 /// Clocks of two machines may differ by this much.
 const SKEW: Duration = Duration::from_secs(300);
-const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// More files than this are not read; the rest is reported.
 const FILES_MAX: usize = 500;
 
@@ -44,6 +53,9 @@ pub struct WaiverFile {
     pub reason: String,
     pub requester: String,
     pub approver: String,
+    /// A second approver, whom the critical set demands.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub second: Option<String>,
     pub issued: String,
     pub expires: String,
 }
@@ -57,8 +69,14 @@ pub struct Waiver {
     pub reason: String,
     pub requester: String,
     pub approver: String,
+    pub second: Option<String>,
     pub issued: Timestamp,
     pub expires: Timestamp,
+    /// By its approver, who is on the base branch's list.
+    pub signed: bool,
+    /// Why it cannot cover what is critical; `None`: two distinct approvers stand behind it.
+    #[serde(skip)]
+    pub weak: Option<String>,
 }
 
 /// One file, judged.
@@ -84,7 +102,11 @@ impl Waiver {
         self.gate.as_deref() == Some(gate)
     }
     fn overlay(&self) -> Overlay {
-        Overlay::Waived { reason: self.reason.clone(), approver: self.approver.clone(), expires: self.expires }
+        let approver = match &self.second {
+            Some(second) => format!("{} and {second}", self.approver),
+            None => self.approver.clone(),
+        };
+        Overlay::Waived { reason: self.reason.clone(), approver, expires: self.expires, signed: self.signed }
     }
 }
 
@@ -94,31 +116,103 @@ pub struct Waivers {
     pub valid: Vec<Waiver>,
     /// (file, why it is ignored).
     pub invalid: Vec<(String, String)>,
+    /// The base branch has no list of signers, so unsigned ones count.
+    pub unsigned_will_do: bool,
 }
 
-/// Reads the folder. A repository without it has no waivers; an unreadable file is reported, never trusted.
-pub fn read(repo: &Repo, now: Timestamp) -> Waivers {
-    let mut out = Waivers::default();
-    let Ok(entries) = std::fs::read_dir(repo.root().join(FOLDER)) else { return out };
-    let mut names: Vec<String> =
-        entries.flatten().filter_map(|e| e.file_name().into_string().ok()).filter(|n| n.ends_with(".json")).collect();
-    names.sort();
-    if names.len() > FILES_MAX {
+/// Blocking. A repository without the folder has no waivers; an unreadable file is reported, never trusted.
+pub fn read(shelf: &Shelf, trust: &Trust, facts: &Facts<'_>, now: Timestamp) -> Waivers {
+    let mut out = Waivers { unsigned_will_do: !trust.in_force, ..Waivers::default() };
+    let files: Vec<(&str, &[u8])> = shelf.statements(FOLDER).collect();
+    if files.len() > FILES_MAX || shelf.truncated {
         out.invalid.push((FOLDER.into(), format!("more than {FILES_MAX} files; the rest is ignored")));
-        names.truncate(FILES_MAX);
     }
-    for name in names {
-        let file = format!("{FOLDER}/{name}");
-        let parsed = match repo.read(&file, FILE_BYTES_MAX) {
-            Ok(bytes) => serde_json::from_slice::<WaiverFile>(&bytes).map_err(|e| e.to_string()),
-            Err(e) => Err(e.to_string()),
-        };
-        match parsed.and_then(|w| check(&file, w, now)) {
+    for (file, bytes) in files.into_iter().take(FILES_MAX) {
+        let parsed = parse(bytes).and_then(|(w, message)| Ok((check(file, w, now)?, message)));
+        match parsed.and_then(|(w, message)| signed(w, &message, shelf, trust, facts, now)) {
             Ok(waiver) => out.valid.push(waiver),
-            Err(why) => out.invalid.push((file, why)),
+            Err(why) => out.invalid.push((file.to_string(), why)),
         }
     }
     out
+}
+
+/// The waiver, and the bytes that its approvers sign.
+pub fn parse(bytes: &[u8]) -> Result<(WaiverFile, String), String> {
+    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    let message = canonical(&value).map_err(|e| e.to_string())?;
+    Ok((serde_json::from_value(value).map_err(|e| e.to_string())?, message))
+}
+
+/// Who has signed it, and whether that is enough.
+fn signed(
+    mut w: Waiver,
+    message: &str,
+    shelf: &Shelf,
+    trust: &Trust,
+    facts: &Facts<'_>,
+    now: Timestamp,
+) -> Result<Waiver, String> {
+    if !trust.in_force {
+        w.weak = match &w.second {
+            None => Some("it names one".into()),
+            // Without a list of signers a name is all there is.
+            Some(second) => {
+                let names = |name: &str| [name.to_lowercase()].into();
+                let wrote = |name: &&str| facts.wrote(&names(name)).unwrap_or(false);
+                let author = [w.approver.as_str(), second].into_iter().find(wrote);
+                author.map(|who| format!("{who} wrote a part of this release"))
+            }
+        };
+        return Ok(w);
+    }
+    let signatures: Vec<_> = shelf.signatures(&w.file).collect();
+    if signatures.is_empty() {
+        return Err(format!(
+            "it is not signed, and there is a list of signers on {}: {} signs with `hypercare waive --sign {} --key KEY`",
+            trust.base, w.approver, w.file
+        ));
+    }
+    let by = |name: &str| -> Result<Signer, String> {
+        let check = |s: &std::borrow::Cow<'_, str>| trust.check(Some(name), NAMESPACE, message.as_bytes(), s, now);
+        let mut tried = signatures.iter().map(check);
+        let first = tried.next().unwrap_or_else(|| Err("it is not signed".into()));
+        first.or_else(|why| tried.find_map(Result::ok).ok_or(why))
+    };
+    let first = by(&w.approver)?;
+    if first.names.contains(&w.requester.to_lowercase()) {
+        return Err(format!("{} has asked for it and approved it", w.requester));
+    }
+    w.signed = true;
+    w.weak = match &w.second {
+        None => Some("one has signed".into()),
+        Some(second) => two(&first, by(second), second, &w.requester, facts).err(),
+    };
+    Ok(w)
+}
+
+/// Are these two distinct people, neither of whom asked for it or wrote a part of the release?
+fn two(
+    first: &Signer,
+    second: Result<Signer, String>,
+    name: &str,
+    requester: &str,
+    facts: &Facts<'_>,
+) -> Result<(), String> {
+    let second = second.map_err(|why| format!("{name} has not signed: {why}"))?;
+    if second.key == first.key || !second.names.is_disjoint(&first.names) {
+        return Err("both signatures are of one person".into());
+    }
+    if second.names.contains(&requester.to_lowercase()) {
+        return Err(format!("{requester} has asked for it"));
+    }
+    for signer in [first, &second] {
+        if facts.wrote(&signer.names)? {
+            let who: Vec<&str> = signer.names.iter().map(String::as_str).collect();
+            return Err(format!("{} wrote a part of this release", who.join(", ")));
+        }
+    }
+    Ok(())
 }
 
 /// The rules that need no gate. All that is wrong, joined by `; `.
@@ -138,6 +232,13 @@ pub fn check(file: &str, w: WaiverFile, now: Timestamp) -> Result<Waiver, String
         wrong.push("requester and approver must both be named".into());
     } else if requester.to_lowercase() == approver.to_lowercase() {
         wrong.push("requester and approver are the same person".into());
+    }
+    let second = w.second.as_deref().map(str::trim);
+    if let Some(second) = second {
+        let others = [requester.to_lowercase(), approver.to_lowercase()];
+        if second.is_empty() || others.contains(&second.to_lowercase()) {
+            wrong.push("the second approver must be somebody else".into());
+        }
     }
     let (issued, expires) = (Timestamp::parse(&w.issued), Timestamp::parse(&w.expires));
     match (issued, expires) {
@@ -161,8 +262,11 @@ pub fn check(file: &str, w: WaiverFile, now: Timestamp) -> Result<Waiver, String
             reason: w.reason.trim().into(),
             requester: requester.into(),
             approver: approver.into(),
+            second: second.map(String::from),
             issued,
             expires,
+            signed: false,
+            weak: None,
         });
     }
     Err(wrong.join("; "))
@@ -178,6 +282,9 @@ pub fn allowed(waiver: &Waiver, class: Class) -> Result<(), String> {
 
 /// Lays the waivers over one result. The verdict stays; notes (expired, too long) go into the hint.
 pub fn apply(result: &mut GateResult, waivers: &[Waiver], now: Timestamp) {
+    if result.overlay.is_some() {
+        return;
+    }
     if matches!(result.verdict, Verdict::Pass | Verdict::Skip) && !result.blocks() {
         return;
     }
@@ -193,7 +300,7 @@ pub fn apply(result: &mut GateResult, waivers: &[Waiver], now: Timestamp) {
         }
         if let State::Lapsed(ago) = waiver.state(now) {
             notes.push(format!("the waiver by {} lapsed {} ago", waiver.approver, prose(ago)));
-        } else if let Err(why) = allowed(waiver, result.class) {
+        } else if let Err(why) = allowed(waiver, result.class).and_then(|()| critical::allowed(waiver, result)) {
             notes.push(format!("{} is ignored: {why}", waiver.file));
         } else {
             usable.push(waiver);
@@ -202,8 +309,9 @@ pub fn apply(result: &mut GateResult, waivers: &[Waiver], now: Timestamp) {
     let mut by_finding: Option<&Waiver> = None;
     for waiver in usable.iter().filter(|w| w.fingerprint.is_some()) {
         for finding in result.findings.iter_mut().filter(|f| Some(&f.fingerprint) == waiver.fingerprint.as_ref()) {
+            let word = if waiver.signed { "" } else { " (unsigned)" };
             finding.suppressed =
-                Some(format!("waived by {} until {}: {}", waiver.approver, waiver.expires, waiver.reason));
+                Some(format!("waived by {}{word} until {}: {}", waiver.approver, waiver.expires, waiver.reason));
             by_finding = by_finding.filter(|w| w.expires <= waiver.expires).or(Some(waiver));
         }
     }
@@ -225,7 +333,9 @@ pub fn write(root: &Path, file: &WaiverFile, now: Timestamp, class: Class) -> Re
     let name: String = subject.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '_' }).collect();
     let folder = root.join(FOLDER);
     let path = folder.join(format!("{name}-{}.json", checked.issued.utc().format("%Y%m%dT%H%M%SZ")));
-    let text = serde_json::to_string_pretty(file).map_err(|e| e.to_string())? + "\n";
+    // As it is signed, so that `ssh-keygen -Y verify` takes the file as it lies there.
+    let value = serde_json::to_value(file).map_err(|e| e.to_string())?;
+    let text = canonical(&value).map_err(|e| e.to_string())?;
     std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let mut out = std::fs::OpenOptions::new()
         .write(true)
@@ -245,135 +355,11 @@ pub fn draft(gate: &str, reason: &str, requester: &str, approver: &str, now: Tim
         reason: reason.into(),
         requester: requester.into(),
         approver: approver.into(),
+        second: None,
         issued: now.rfc3339(),
         expires: now.plus(life).rfc3339(),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::verdict::{Finding, Outcome, Tier};
-
-    const DAY: Duration = Duration::from_secs(86_400);
-    fn now() -> Timestamp {
-        Timestamp::parse("2026-11-22T10:00:00Z").unwrap()
-    }
-    fn file() -> WaiverFile {
-        draft("code.review", "the only senior is on leave until Monday", "ann", "bob", now(), 7 * DAY)
-    }
-    fn result(class: Class, verdict: Verdict) -> GateResult {
-        let outcome = Outcome::fail("1 thing").findings(vec![Finding::new("rule", Severity::High, "thing")]);
-        GateResult {
-            id: "code.review".into(),
-            section: "code".into(),
-            class,
-            line: String::new(),
-            verdict,
-            overlay: None,
-            reason: None,
-            summary: outcome.summary,
-            value: None,
-            threshold: None,
-            covered: None,
-            known: None,
-            tier: None,
-            min_tier: Tier::E1,
-            findings: outcome.findings,
-            hint: None,
-            evidence: vec![],
-            duration_ms: 0,
-            requests: 0,
-            age_s: 0,
-        }
-    }
-
-    #[test]
-    fn the_rules_of_a_waiver() {
-        assert!(check("f", file(), now()).is_ok());
-        let bad = |change: fn(&mut WaiverFile), expect: &str| {
-            let mut w = file();
-            change(&mut w);
-            let why = check("f", w, now()).unwrap_err();
-            assert!(why.contains(expect), "{why}");
-        };
-        bad(|w| w.reason = "because".into(), "20 characters");
-        bad(|w| w.approver = " ANN ".into(), "same person");
-        bad(|w| w.approver = "".into(), "named");
-        bad(|w| w.expires = now().plus(91 * DAY).rfc3339(), "lives longer");
-        bad(|w| w.expires = now().minus(DAY).rfc3339(), "before it was issued");
-        bad(|w| w.issued = now().plus(DAY).rfc3339(), "future");
-        bad(|w| w.expires = "soon".into(), "RFC 3339");
-        bad(|w| w.gate = None, "neither");
-        bad(|w| w.schema = "x".into(), "schema");
-    }
-
-    #[test]
-    fn lies_over_the_verdict_without_changing_it() {
-        let waiver = check("f", file(), now()).unwrap();
-        let mut r = result(Class::A, Verdict::Fail);
-        apply(&mut r, std::slice::from_ref(&waiver), now());
-        assert_eq!(r.verdict, Verdict::Fail);
-        assert!(matches!(&r.overlay, Some(Overlay::Waived { approver, .. }) if approver == "bob"));
-        assert!(!r.blocks());
-
-        let mut other = result(Class::A, Verdict::Fail);
-        other.id = "code.secrets".into();
-        apply(&mut other, std::slice::from_ref(&waiver), now());
-        assert!(other.overlay.is_none());
-
-        let mut passed = result(Class::A, Verdict::Pass);
-        apply(&mut passed, &[waiver], now());
-        assert!(passed.overlay.is_none(), "a pass needs no waiver");
-    }
-
-    #[test]
-    fn an_expired_one_reopens_and_says_for_how_long() {
-        let waiver = check("f", file(), now()).unwrap();
-        let mut r = result(Class::A, Verdict::Fail);
-        apply(&mut r, &[waiver], now().plus(10 * DAY));
-        assert!(r.overlay.is_none() && r.blocks());
-        assert_eq!(r.hint.as_deref(), Some("the waiver by bob lapsed 3 d ago"));
-    }
-
-    #[test]
-    fn class_a_has_the_shorter_leash() {
-        let long = check("f", WaiverFile { expires: now().plus(30 * DAY).rfc3339(), ..file() }, now()).unwrap();
-        for (class, covered) in [(Class::A, false), (Class::B, true)] {
-            let mut r = result(class, Verdict::Fail);
-            apply(&mut r, std::slice::from_ref(&long), now());
-            assert_eq!(r.overlay.is_some(), covered, "{class:?}");
-        }
-    }
-
-    #[test]
-    fn one_finding_can_be_waived_alone() {
-        let mut r = result(Class::B, Verdict::Fail);
-        r.findings.push(Finding::new("rule", Severity::High, "another thing"));
-        let only = |print: &str| {
-            let file = WaiverFile { gate: None, fingerprint: Some(print.into()), ..file() };
-            check("f", file, now()).unwrap()
-        };
-        let both = [only(&r.findings[0].fingerprint), only(&r.findings[1].fingerprint)];
-        let mut half = r.clone();
-        apply(&mut half, &both[..1], now());
-        assert!(half.overlay.is_none() && half.findings[0].suppressed.is_some() && half.blocks());
-        apply(&mut r, &both, now());
-        assert!(r.overlay.is_some() && !r.blocks());
-    }
-
-    #[test]
-    fn reads_a_folder_and_reports_what_it_ignores() {
-        let dir = tempfile::tempdir().unwrap();
-        let repo = Repo::new(dir.path().into(), None, vec![]);
-        assert_eq!(read(&repo, now()), Waivers::default());
-        write(dir.path(), &file(), now(), Class::A).unwrap();
-        std::fs::write(dir.path().join(FOLDER).join("broken.json"), "{").unwrap();
-        let found = read(&repo, now());
-        assert_eq!(found.valid.len(), 1);
-        assert_eq!(found.invalid.len(), 1);
-        assert!(found.invalid[0].0.ends_with("broken.json"));
-        let again = write(dir.path(), &file(), now(), Class::A).unwrap_err();
-        assert!(again.contains("exists"), "{again}");
-    }
-}
+mod tests;

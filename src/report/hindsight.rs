@@ -100,10 +100,11 @@ fn row(frame: &Frame, gate: &GateResult) -> GateRow {
         mark: gate.verdict.mark(),
         summary: gate.summary.clone(),
         waiver: gate.overlay.as_ref().map(|o| match o {
-            Overlay::Waived { reason, approver, expires } => {
-                format!("waived by {approver} until {}: {reason}", frame.moment(*expires).full)
+            Overlay::Waived { reason, approver, expires, signed } => {
+                let word = if *signed { "" } else { " (unsigned)" };
+                format!("waived by {approver}{word} until {}: {reason}", frame.moment(*expires).full)
             }
-            Overlay::Attested { signer, expires } => {
+            Overlay::Attested { signer, expires, .. } => {
                 format!("attested by {signer} until {}", frame.moment(*expires).full)
             }
         }),

@@ -411,6 +411,7 @@ fn gate_run(t0: Timestamp) -> GateRun {
         reason: "load test next week".into(),
         approver: "cto".into(),
         expires: t0.plus(Duration::from_secs(7 * 86_400)),
+        signed: false,
     };
     let mut gates = vec![
         gate(
@@ -438,5 +439,7 @@ fn gate_run(t0: Timestamp) -> GateRun {
         gates,
         changed_thresholds: vec![],
         requests: 0,
+        base: None,
+        ignored: vec![],
     }
 }

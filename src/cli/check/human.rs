@@ -6,8 +6,7 @@ use crate::cli::output::{Tone, clean_line, columns, cut, pad, paint, wrap};
 use crate::domain::clock::Timestamp;
 use crate::domain::suppression;
 use crate::domain::units::prose;
-use crate::domain::verdict::{Decision, GateResult, GateRun, GoalState, Overlay, Verdict};
-use crate::gates::waiver::Waivers;
+use crate::domain::verdict::{BaseBranch, Decision, GateResult, GateRun, GoalState, Overlay, Verdict};
 use crate::gates::{Section, decision};
 
 const ROMAN: [&str; 7] = ["I", "II", "III", "IV", "V", "VI", "VII"];
@@ -25,7 +24,6 @@ pub struct Page<'a> {
     pub run: &'a GateRun,
     /// Lines of the whole checklist.
     pub known: usize,
-    pub waivers: &'a Waivers,
     pub now: Timestamp,
     pub width: usize,
     /// All findings instead of the first few.
@@ -194,10 +192,41 @@ fn overlay_word(overlay: &Overlay) -> &'static str {
 fn overlay_text(overlay: &Overlay, now: Timestamp) -> String {
     let left = |expires: &Timestamp| prose(expires.since(now));
     match overlay {
-        Overlay::Waived { reason, approver, expires } => {
-            format!("by {}, unsigned, {} left: {}", clean_line(approver), left(expires), clean_line(reason))
+        Overlay::Waived { reason, approver, expires, signed } => {
+            let word = if *signed { "signed" } else { "UNSIGNED" };
+            format!("by {}, {word}, {} left: {}", clean_line(approver), left(expires), clean_line(reason))
         }
-        Overlay::Attested { signer, expires } => format!("by {}, {} left", clean_line(signer), left(expires)),
+        Overlay::Attested { signer, role, expires } => {
+            let role = role.as_deref().map(|r| format!(" ({r})")).unwrap_or_default();
+            format!("by {}{role}, {} left", clean_line(signer), left(expires))
+        }
+    }
+}
+
+/// Said under every result in which an unsigned waiver counts.
+pub const UNSIGNED: &str = "a waiver here is as good as access to the work tree; commit .hypercare/allowed_signers to the base \
+                            branch, and only signed ones count";
+
+/// Does a waiver count that nobody has signed?
+pub fn unsigned(run: &GateRun) -> bool {
+    run.gates.iter().any(|g| matches!(g.overlay, Some(Overlay::Waived { signed: false, .. })))
+}
+
+/// What is said of the base branch of a change.
+pub fn base_text(base: &BaseBranch) -> String {
+    let list = |names: &[String]| names.join(", ");
+    let name = clean_line(&base.name);
+    let read = match &base.commit {
+        Some(_) => format!("targets, signers, waivers and attestations are those of {name} ({})", base.told_by),
+        None => format!(
+            "{name} ({}) cannot be read here, so these of the change are not trusted: {}; fetch it: git fetch origin {name}",
+            base.told_by,
+            list(&base.not_trusted)
+        ),
+    };
+    match base.differs.is_empty() {
+        true => read,
+        false => format!("{read}; the change would change: {}", list(&base.differs)),
     }
 }
 
@@ -236,6 +265,7 @@ fn closing(page: &Page<'_>, out: &mut String) {
         (t.error, "could not be checked"),
         (t.warn, if t.warn == 1 { "warning" } else { "warnings" }),
         (t.waived, "waived"),
+        (t.attested, "attested"),
         (t.skip, "skipped"),
         (t.pass, "pass"),
     ];
@@ -270,8 +300,14 @@ fn closing(page: &Page<'_>, out: &mut String) {
     for (key, checklist, own) in &run.changed_thresholds {
         tell("changed", format!("{key} {}, the checklist says {}", clean_line(own), clean_line(checklist)));
     }
-    for (file, why) in &page.waivers.invalid {
-        tell("ignored", format!("{}: {}", clean_line(file), clean_line(why)));
+    if let Some(base) = &run.base {
+        tell("base", base_text(base));
+    }
+    for ignored in &run.ignored {
+        tell("ignored", format!("{}: {}", clean_line(&ignored.file), clean_line(&ignored.why)));
+    }
+    if unsigned(run) {
+        tell("unsigned", UNSIGNED.into());
     }
     if let Some(next) = next(run) {
         tell("next", next);
@@ -303,9 +339,7 @@ mod tests {
     }
 
     fn page(run: &GateRun, width: usize) -> String {
-        let waivers = sample::waivers();
-        let now = sample::NOW;
-        render(&Page { run, known: 42, waivers: &waivers, now, width, all_findings: false })
+        render(&Page { run, known: 42, now: sample::NOW, width, all_findings: false })
     }
 
     #[test]

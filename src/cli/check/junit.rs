@@ -92,7 +92,8 @@ fn case(out: &mut String, gate: &GateResult) {
             writeln!(out, ">\n      <skipped message=\"{}\"/>\n    </testcase>", escape(&skipped(gate)))
         }
         (Kind::Passed, Verdict::Warn) => {
-            writeln!(out, ">\n      <system-out>warn: {summary}\n{text}</system-out>\n    </testcase>")
+            let said = gate.overlay.as_ref().map_or(format!("warn: {summary}"), |_| escape(&skipped(gate)));
+            writeln!(out, ">\n      <system-out>{said}\n{text}</system-out>\n    </testcase>")
         }
         (Kind::Passed, _) => writeln!(out, "/>"),
     };
@@ -100,10 +101,11 @@ fn case(out: &mut String, gate: &GateResult) {
 
 fn skipped(gate: &GateResult) -> String {
     let laid_over = match &gate.overlay {
-        Some(Overlay::Waived { reason, approver, expires }) => {
-            format!("{}, waived by {approver} until {expires}: {reason}: ", gate.verdict.word())
+        Some(Overlay::Waived { reason, approver, expires, signed }) => {
+            let word = if *signed { "" } else { " (unsigned)" };
+            format!("{}, waived by {approver}{word} until {expires}: {reason}: ", gate.verdict.word())
         }
-        Some(Overlay::Attested { signer, expires }) => {
+        Some(Overlay::Attested { signer, expires, .. }) => {
             format!("{}, attested by {signer} until {expires}: ", gate.verdict.word())
         }
         None => gate.reason.as_ref().map(|r| format!("{r}: ")).unwrap_or_default(),

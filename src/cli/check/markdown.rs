@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::human;
 use crate::domain::suppression;
 use crate::domain::units::prose;
 use crate::domain::verdict::{GateResult, GateRun, GoalState, Overlay, Verdict};
@@ -27,11 +28,12 @@ pub fn render(run: &GateRun) -> String {
     let t = decision::tally(&run.gates);
     let _ = writeln!(
         out,
-        "{} fail · {} could not be checked · {} warn · {} waived · {} pass · {} skip · {}\n",
+        "{} fail · {} could not be checked · {} warn · {} waived{} · {} pass · {} skip · {}\n",
         t.fail,
         t.error,
         t.warn,
         t.waived,
+        if t.attested > 0 { format!(" · {} attested", t.attested) } else { String::new() },
         t.pass,
         t.skip,
         prose(std::time::Duration::from_millis(run.duration_ms))
@@ -41,6 +43,15 @@ pub fn render(run: &GateRun) -> String {
     }
     if run.rid.dirty {
         let _ = writeln!(out, "> The work tree has changes: this release cannot be reproduced.\n");
+    }
+    if let Some(base) = &run.base {
+        let _ = writeln!(out, "> Base: {}.\n", escape(&human::base_text(base)));
+    }
+    if human::unsigned(run) {
+        let _ = writeln!(out, "> Unsigned: {}.\n", escape(human::UNSIGNED));
+    }
+    for ignored in run.ignored.iter().take(20) {
+        let _ = writeln!(out, "> Ignored: `{}`: {}.\n", code(&ignored.file), escape(&ignored.why));
     }
     out.push_str("| READY TO GO LIVE | | |\n|---|---|---|\n");
     for goal in &run.goals {
@@ -148,8 +159,13 @@ fn full(gate: &GateResult) -> String {
 
 fn row(gate: &GateResult) -> String {
     let overlay = match &gate.overlay {
-        Some(Overlay::Waived { approver, .. }) => format!(", waived by {} (unsigned)", escape(approver)),
-        Some(Overlay::Attested { signer, .. }) => format!(", attested by {}", escape(signer)),
+        Some(Overlay::Waived { approver, signed, .. }) => {
+            format!(", waived by {}{}", escape(approver), if *signed { "" } else { " (UNSIGNED)" })
+        }
+        Some(Overlay::Attested { signer, role, .. }) => {
+            let role = role.as_deref().map(|r| format!(" ({r})")).unwrap_or_default();
+            format!(", attested by {}{role}", escape(signer))
+        }
         None => String::new(),
     };
     let tier = gate.tier.filter(|_| gate.verdict == Verdict::Pass).map(|t| format!(" {t:?}")).unwrap_or_default();

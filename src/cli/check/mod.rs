@@ -3,6 +3,7 @@
 //! `subject.rs` finds out what is checked; `human.rs`, `markdown.rs`, `junit.rs` and `sarif.rs` print it; the work is
 //! `gates::run_gates`.
 
+mod base;
 mod human;
 mod junit;
 mod markdown;
@@ -77,6 +78,10 @@ pub struct Args {
     /// The release itself: a tag is demanded, a changed work tree refused, nothing reused
     #[arg(long)]
     release: bool,
+    /// The change is not merged yet, and this is where it wants to go: targets, signers, waivers and attestations are
+    /// read there [default: what the CI says]
+    #[arg(long, value_name = "REF")]
+    base: Option<String>,
     /// All findings instead of the first three of each gate
     #[arg(long)]
     all_findings: bool,
@@ -142,6 +147,7 @@ impl From<StageArg> for Stage {
 
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     let loaded = global.config(Need::Nothing, Secrets::MayBeMissing)?;
+    let (loaded, change) = base::apply(loaded, &args.which, args.base.as_deref()).await?;
     let config = set::overlay(&loaded.config, &args.set)?;
     let subject = subject::choose(&loaded, &args.which)?;
     let dir = subject::store_dir(&loaded);
@@ -166,7 +172,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
             release: args.release,
             allow_exec: args.allow_exec,
             ci_commit: super::evidence::ci_commit(),
-            base_branch: base::of_ci(|name| std::env::var(name).ok()),
+            change,
         },
         progress: progress::lines(global.flags.quiet),
         stop: global.shutdown.clone(),
@@ -226,7 +232,6 @@ fn rendered(checked: &Checked, format: Format, global: &Global, all: bool) -> an
         Format::Human => human::render(&human::Page {
             run,
             known: gates::CHECKLIST_LINES,
-            waivers: &checked.waivers,
             now: global.clock.now(),
             width: output::width(),
             all_findings: all,
@@ -282,7 +287,6 @@ pub fn page(run: &GateRun, global: &Global) -> String {
     human::render(&human::Page {
         run,
         known: gates::CHECKLIST_LINES,
-        waivers: &Default::default(),
         now: global.clock.now(),
         width: output::width(),
         all_findings: false,

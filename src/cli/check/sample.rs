@@ -2,8 +2,7 @@
 
 use crate::domain::clock::Timestamp;
 use crate::domain::release::ReleaseId;
-use crate::domain::verdict::{Class, Finding, GateResult, GateRun, Outcome, Overlay, Severity, Tier};
-use crate::gates::waiver::Waivers;
+use crate::domain::verdict::{Class, Finding, GateResult, GateRun, Ignored, Outcome, Overlay, Severity, Tier};
 use crate::gates::{all, decision, judge};
 
 pub const NOW: Timestamp = Timestamp::from_ms(1_795_341_600_000);
@@ -17,11 +16,6 @@ pub fn python(script: &str, text: &str) -> String {
     let output = output.unwrap_or_else(|e| panic!("{}: {e}; run tests/setup.sh", python.display()));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_string()
-}
-
-pub fn waivers() -> Waivers {
-    let why = "the reason is shorter than 20 characters".to_string();
-    Waivers { valid: vec![], invalid: vec![(".hypercare/waivers/old.json".into(), why)] }
 }
 
 fn result(id: &str, outcome: Outcome) -> GateResult {
@@ -42,6 +36,7 @@ pub fn run() -> GateRun {
         reason: "reviewed on paper, the forge is down".into(),
         approver: "bob".into(),
         expires: NOW.plus(std::time::Duration::from_secs(3 * 86_400)),
+        signed: false,
     });
     let mut coverage = result(
         "code.coverage",
@@ -100,5 +95,10 @@ pub fn run() -> GateRun {
         requests: 37,
         scope: None,
         suppressions: vec![],
+        base: None,
+        ignored: vec![Ignored {
+            file: ".hypercare/waivers/old.json".into(),
+            why: "the reason is shorter than 20 characters".into(),
+        }],
     }
 }

@@ -202,11 +202,12 @@ fn suppressions(gate: &GateResult, finding: &Finding) -> Vec<Json> {
         out.push(json!({"kind": kind, "status": "accepted", "justification": why}));
     }
     match &gate.overlay {
-        Some(Overlay::Waived { reason, approver, expires }) => {
-            let why = format!("waived by {approver} until {expires}: {reason}");
+        Some(Overlay::Waived { reason, approver, expires, signed }) => {
+            let word = if *signed { "" } else { " (unsigned)" };
+            let why = format!("waived by {approver}{word} until {expires}: {reason}");
             out.push(json!({"kind": "external", "status": "accepted", "justification": why}));
         }
-        Some(Overlay::Attested { signer, expires }) => {
+        Some(Overlay::Attested { signer, expires, .. }) => {
             let why = format!("attested by {signer} until {expires}");
             out.push(json!({"kind": "external", "status": "accepted", "justification": why}));
         }

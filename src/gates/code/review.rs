@@ -5,9 +5,9 @@
 //! trailer that anybody can type do not. After OpenSSF Scorecard's Code-Review, but for every commit, and by name. To fix
 //! a failure: have the last push approved.
 
-mod history;
+pub(in crate::gates) mod history;
 mod judge;
-mod notes;
+pub mod notes;
 mod owners;
 #[cfg(test)]
 mod tests;
@@ -29,6 +29,8 @@ use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::Repo;
 use crate::gates::facts::git::{Git, GitError};
 use crate::gates::forge::Forge;
+use crate::gates::people::trust::Trust;
+use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 
 /// `[gates.code.review]`
@@ -80,12 +82,22 @@ pub static ABOUT: About = About {
     decides: "every human changeset has an approval by a senior who wrote none of it, on the last pushed head; bots' \
               approvals, the authors' own, and those before the last push do not count; a merge that changes more than it \
               merges is unreviewed; unsigned Reviewed-by trailers only warn",
-    fix: "ask a senior developer to approve the last push of each change, or to sign a note",
+    fix: "ask a senior developer to approve the last push of each change, or to sign it: hypercare review sign COMMIT",
 };
 
 impl Gate for Review {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, signer| {
+            let owners = Fixture::of(what).file("CODEOWNERS", "* sue@example.com ann@example.com\n").tag("v1.0.0");
+            Fixture { reviewed_by: Some(signer), ..owners.then("src/cart.js", "export const total = 1;\n") }
+        };
+        // Everything in a proof is by ann.
+        let good = shop("another senior has signed the change", "sue@example.com");
+        Some(Proof { good, bad: shop("the author has signed her own change", "ann@example.com") })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
@@ -98,7 +110,8 @@ impl Gate for Review {
             };
             let forge = Forge::of(ctx, ABOUT.id);
             let no_forge = forge.as_ref().err().map(ToString::to_string);
-            review(repo, &ctx.config.code.review, ctx.release_mode, ctx.clock.now(), forge.ok(), no_forge).await
+            let trust = ctx.people.trust.clone();
+            review(repo, &ctx.config.code.review, ctx.release_mode, ctx.clock.now(), trust, forge.ok(), no_forge).await
         })
     }
 }
@@ -119,10 +132,11 @@ async fn review(
     config: &Config,
     whole_release: bool,
     now: Timestamp,
+    trust: Trust,
     forge: Option<Forge>,
     no_forge: Option<String>,
 ) -> Outcome {
-    let looked = tokio::task::spawn_blocking(move || look(&repo, whole_release, now)).await;
+    let looked = tokio::task::spawn_blocking(move || look(&repo, whole_release, &trust, now)).await;
     let local = match looked {
         Ok(Ok(local)) => local,
         Ok(Err(error)) => {
@@ -146,10 +160,10 @@ async fn review(
 }
 
 /// Blocking.
-fn look(repo: &Repo, whole_release: bool, now: Timestamp) -> Result<Local, GitError> {
+fn look(repo: &Repo, whole_release: bool, trust: &Trust, now: Timestamp) -> Result<Local, GitError> {
     let git = repo.git.as_ref().ok_or(GitError::Missing)?;
     let history = history::read(git, whole_release)?;
-    let notes = notes::read(git, now);
+    let notes = notes::read(git, trust, now);
     let owners = code_owners(repo, git, history.tag.as_deref());
     let known: BTreeSet<&str> =
         history.changesets.iter().flat_map(|c| c.commits.iter().chain([&c.landed])).map(|c| c.id.as_str()).collect();
@@ -241,17 +255,16 @@ fn conclude(local: &Local, config: &Config, asked: &[Asked], no_forge: Option<St
 
     let outcome = if let Some((first, _)) = open.first() {
         Outcome::fail(format!("{} of {} since {since} lack a senior approval", open.len(), changes(total))).hint(format!(
-            "{} since {since} lack a senior approval: {}. Ask {ask} to approve the last push, or to sign a note for {} in refs/notes/{}",
+            "{} since {since} lack a senior approval: {}. Ask {ask} to approve the last push, or sign: hypercare review sign {}",
             changes(open.len()),
             ids(&open),
-            first.head,
-            notes::REF
+            first.head
         ))
     } else if let Some((_, Standing::Unknown { why })) = unknown.first() {
         let why = no_forge.as_ref().unwrap_or(why);
         return Outcome::error("no-review-evidence", format!("{} of {} since {since}: {why}", unknown.len(), changes(total)))
             .findings(findings)
-            .hint("set GITHUB_TOKEN, GITLAB_TOKEN or GITEA_TOKEN (reading is enough), or keep signed notes in refs/notes/hypercare-review")
+            .hint("set GITHUB_TOKEN, GITLAB_TOKEN or GITEA_TOKEN (reading is enough), or let a senior sign: hypercare review sign COMMIT")
             .evidence("review", evidence(local, &rows));
     } else if weak > 0 || local.history.truncated {
         let first = findings.first().map_or("more commits than are read".to_string(), |f| f.message.clone());

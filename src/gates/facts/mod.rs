@@ -5,7 +5,6 @@
 //! packages they depend on (`packages.rs`), `content.rs` by their content; `profile.rs` concludes which components there
 //! are. Knows no gate and no network.
 
-pub mod base;
 pub mod changelog;
 mod content;
 pub mod git;

@@ -19,7 +19,7 @@ use crate::domain::units::{count, percent};
 use crate::domain::verdict::{Class, Finding, GateResult, Outcome, Severity, Tier};
 use crate::gates::baseline::{self, Against, Baseline, Document, Entry};
 use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX, off_thread};
-use crate::gates::facts::base;
+use crate::gates::people::base::{self, Wanted};
 use crate::gates::facts::git::{Git, GitError};
 use crate::gates::proof::{Fixture, Proof};
 use crate::gates::waiver::{self, Waivers};
@@ -103,9 +103,9 @@ impl Gate for Suppressions {
                 Err(outcome) => return *outcome,
             };
             let earlier = ctx.earlier.lock().unwrap_or_else(|e| e.into_inner()).clone();
-            let (now, launch_at, named) = (ctx.clock.now(), ctx.receipts.launch_at, ctx.base_branch.clone());
+            let (now, launch_at, wanted) = (ctx.clock.now(), ctx.receipts.launch_at, ctx.wanted_base.clone());
             let config = ctx.config.meta.suppressions.clone();
-            off_thread(move || match look(&repo, &earlier, named.as_deref(), now) {
+            off_thread(move || match look(&repo, &earlier, wanted.as_ref(), now) {
                 Ok(seen) => judge(&seen, &repo.baseline, &config, now, launch_at),
                 Err(why) => Outcome::error("unreadable", why).hint("see whether git works in this folder"),
             })
@@ -145,7 +145,7 @@ const PLAIN_FILES_MAX: usize = 20_000;
 fn look(
     repo: &Repo,
     earlier: &BTreeMap<String, GateResult>,
-    named: Option<&str>,
+    wanted: Option<&Wanted>,
     now: Timestamp,
 ) -> Result<Seen, String> {
     // Without a source there is nothing that could suppress.
@@ -163,7 +163,7 @@ fn look(
     };
     seen.comments = grep(git, &git.below(&repo.root), None)?;
     if !seen.comments.is_empty()
-        && let Ok(Some(base)) = base::find(git, named)
+        && let Ok(Some(base)) = base::parted(repo, wanted)
     {
         let then = grep(git, &git.below(&repo.root), Some(&base.commit))?;
         seen.base = Some((base.name, then.len()));
@@ -406,9 +406,9 @@ mod tests {
         commit(dir.path(), "more");
         testing::git(dir.path(), &["branch", "base", "HEAD^"]);
         let repo = testing::open(dir.path());
-        assert_eq!(rules(&run(repo.clone(), |ctx| ctx.base_branch = Some("base".into())).await), "warn comments-grown");
-        let below = Repo { root: dir.path().join("src"), ..testing::open(&dir.path().join("src")) };
-        let below = Repo { git: repo.git, ..below };
+        assert_eq!(rules(&run(repo.clone(), |ctx| ctx.wanted_base = Some(Wanted::option("base"))).await), "warn comments-grown");
+        let mut below = testing::open(&dir.path().join("src"));
+        below.git = repo.git;
         assert_eq!(run(below, |_| {}).await.value, Some(13.into()), "a folder of a repository");
     }
 
@@ -439,8 +439,8 @@ mod tests {
         write(dir.path(), baseline::FILE, b"{");
         assert_eq!(rules(&run(testing::open(dir.path()), |_| {}).await), "error unreadable-baseline");
         write(dir.path(), baseline::FILE, text(&[entry("a", own)]).as_bytes());
-        let repo = testing::open(dir.path());
-        let lost = Repo { baseline: Baseline::read(&repo, Some("release")).into(), ..repo };
+        let mut lost = testing::open(dir.path());
+        lost.baseline = Baseline::read(&lost, Some(&Wanted::option("release"))).into();
         let (_dir, ctx) = testing::context(|ctx| ctx.repo = Some(lost));
         assert_eq!(rules(&Suppressions.check(&ctx).await), "error no-base");
     }

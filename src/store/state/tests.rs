@@ -428,6 +428,8 @@ fn run(id: &str, seconds: i64) -> GateRun {
         requests: 0,
         scope: None,
         suppressions: vec![],
+        base: None,
+        ignored: Vec::new(),
     }
 }
 

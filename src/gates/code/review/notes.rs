@@ -8,7 +8,7 @@
 //! -----BEGIN SSH SIGNATURE-----
 //! ```
 //!
-//! Made with `ssh-keygen -Y sign -n hypercare-review` and `git notes --ref=hypercare-review add`. Signers come from
+//! Made by `hypercare review sign`, or with `ssh-keygen -Y sign -n hypercare-review` and `git notes`. Signers come from
 //! `.hypercare/allowed_signers` of the base branch, so that nobody enrols himself in the change he approves.
 
 use std::collections::BTreeSet;
@@ -16,14 +16,13 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::domain::clock::Timestamp;
-use crate::domain::sshsig::{self, AllowedSigners, PublicKey};
+use crate::domain::sshsig;
 use crate::gates::facts::git::Git;
+use crate::gates::people::trust::Trust;
 
 pub const REF: &str = "hypercare-review";
-const NAMESPACE: &str = "hypercare-review";
+pub const NAMESPACE: &str = "hypercare-review";
 const FIRST_LINE: &str = "hypercare-review v1";
-const SIGNERS: &str = ".hypercare/allowed_signers";
-const REVOKED: &str = ".hypercare/revoked_keys";
 /// Notes of a few releases.
 const NOTES_MAX: usize = 2000;
 const STATEMENTS_PER_NOTE_MAX: usize = 20;
@@ -47,42 +46,26 @@ pub struct Notes {
     pub bad: Vec<(String, String)>,
 }
 
+/// The text that a reviewer signs.
+pub fn text(commit: &str, approves: bool) -> String {
+    format!("{FIRST_LINE}\ncommit: {commit}\nverdict: {}\n", if approves { "approved" } else { "rejected" })
+}
+
 /// Blocking.
-pub fn read(git: &Git, now: Timestamp) -> Notes {
+pub fn read(git: &Git, trust: &Trust, now: Timestamp) -> Notes {
     let listed = git.run(&["notes", "--ref", REF, "list"]).unwrap_or_default();
     let mut out = Notes { any: !listed.trim().is_empty(), ..Notes::default() };
-    if !out.any {
-        return out;
-    }
-    let base = base_branch(git);
-    let file = |path: &str| git.run(&["show", &format!("{base}:{path}")]).ok();
-    let signers = file(SIGNERS).map(|text| AllowedSigners::parse(&text).0).unwrap_or_default();
-    let revoked: Vec<PublicKey> =
-        file(REVOKED).map(|text| text.lines().filter_map(PublicKey::parse).collect()).unwrap_or_default();
     for line in listed.lines().take(NOTES_MAX) {
         let Some((blob, commit)) = line.split_once(' ') else { continue };
         let text = git.run(&["cat-file", "blob", blob]).unwrap_or_default();
         for statement in statements(&text) {
-            match check(&statement, &signers, &revoked, now) {
+            match check(&statement, trust, now) {
                 Ok(note) => out.good.push(note),
                 Err(why) => out.bad.push((commit.to_string(), why)),
             }
         }
     }
     out
-}
-
-/// The branch that others have agreed on: origin's, else the local main one, else what is checked out.
-fn base_branch(git: &Git) -> String {
-    let exists = |name: &str| git.run(&["rev-parse", "--verify", "--quiet", &format!("{name}^{{commit}}")]).is_ok();
-    let usual = [
-        "refs/remotes/origin/HEAD",
-        "refs/remotes/origin/main",
-        "refs/remotes/origin/master",
-        "refs/heads/main",
-        "refs/heads/master",
-    ];
-    usual.into_iter().find(|name| exists(name)).unwrap_or("HEAD").to_string()
 }
 
 /// Signed text and signature, for each statement of a note.
@@ -101,23 +84,8 @@ fn statements(note: &str) -> Vec<(String, String)> {
     out
 }
 
-fn check(
-    (text, signature): &(String, String),
-    signers: &AllowedSigners,
-    revoked: &[PublicKey],
-    now: Timestamp,
-) -> Result<Note, String> {
-    let signature = sshsig::parse(signature).map_err(|e| e.to_string())?;
-    signature.verify(NAMESPACE, text.as_bytes()).map_err(|e| e.to_string())?;
-    let key = signature.key.fingerprint();
-    if revoked.contains(&signature.key) {
-        return Err(format!("the key {key} is revoked"));
-    }
-    let by: BTreeSet<String> =
-        signers.principals(&signature.key, NAMESPACE, now).into_iter().map(|p| p.to_lowercase()).collect();
-    if by.is_empty() {
-        return Err(format!("the key {key} is not in {SIGNERS} of the base branch"));
-    }
+fn check((text, signature): &(String, String), trust: &Trust, now: Timestamp) -> Result<Note, String> {
+    let signer = trust.check(None, NAMESPACE, text.as_bytes(), signature, now)?;
     let field = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
     let commit = field("commit").unwrap_or_default().to_ascii_lowercase();
     if commit.len() < 40 || !commit.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -128,7 +96,7 @@ fn check(
         Some("rejected") => false,
         _ => return Err("the statement says neither approved nor rejected".into()),
     };
-    Ok(Note { commit, approves, by, key })
+    Ok(Note { commit, approves, by: signer.names, key: signer.key })
 }
 
 /// Do two commits say the same? The same tree, or the same change (`git patch-id --stable`): rebased and squashed

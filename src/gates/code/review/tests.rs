@@ -9,6 +9,7 @@ use crate::gates::facts::git::scratch::Scratch;
 use crate::gates::facts::walk;
 use crate::gates::forge::origin::Kind;
 use crate::gates::forge::tests::{connect, forge};
+use crate::gates::people::People;
 use crate::gates::testing;
 
 /// A repository with a first release, owners, and two signers' keys beside it.
@@ -71,7 +72,8 @@ impl House {
     }
     async fn outcome_with(&self, config: &Config, release: bool, forge: Option<Forge>) -> Outcome {
         let repo = walk::open(self.repo.path()).unwrap();
-        review(repo, config, release, testing::NOW, forge, Some("GITHUB_TOKEN is not set".into())).await
+        let trust = People::open(&repo, &Default::default(), testing::NOW).trust;
+        review(repo, config, release, testing::NOW, trust, forge, Some("GITHUB_TOKEN is not set".into())).await
     }
     /// Verdict and rules, with notes alone.
     async fn check(&self, verdict: Verdict, rules: &[&str]) -> Outcome {
@@ -246,7 +248,9 @@ async fn nothing_since_the_tag_is_skipped_and_a_shallow_clone_is_an_error() {
     let from = format!("file://{}", house.repo.path().display());
     let to: &Path = &clone.path().join("c");
     house.repo.git(&["clone", "--quiet", "--depth", "1", &from, &to.to_string_lossy()]);
-    let shallow = review(walk::open(to).unwrap(), &Config::default(), true, testing::NOW, None, None).await;
+    let trust = Trust::default();
+    let repo = walk::open(to).unwrap();
+    let shallow = review(repo, &Config::default(), true, testing::NOW, trust, None, None).await;
     assert_eq!((shallow.verdict, shallow.reason.as_deref()), (Verdict::Error, Some("shallow-clone")));
     assert!(shallow.hint.unwrap().contains("--unshallow"));
 }
@@ -298,7 +302,8 @@ async fn a_forge_that_refuses_is_an_error() {
     let (_dir, ctx) = testing::context(|_| {});
     let forge = connect(Kind::GitHub, &server, &ctx);
     let repo = walk::open(house.repo.path()).unwrap();
-    let outcome = review(repo, &Config::default(), false, testing::NOW, Some(forge), None).await;
+    let trust = Trust::default();
+    let outcome = review(repo, &Config::default(), false, testing::NOW, trust, Some(forge), None).await;
     expect(&outcome, Verdict::Error, &["not-asked"]);
     assert!(outcome.summary.contains("the token is not accepted"), "{}", outcome.summary);
 }
