@@ -19,8 +19,8 @@ use crate::domain::units::{count, percent};
 use crate::domain::verdict::{Class, Finding, GateResult, Outcome, Severity, Tier};
 use crate::gates::baseline::{self, Against, Baseline, Document, Entry};
 use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX, off_thread};
-use crate::gates::people::base::{self, Wanted};
 use crate::gates::facts::git::{Git, GitError};
+use crate::gates::people::base::{self, Wanted};
 use crate::gates::proof::{Fixture, Proof};
 use crate::gates::waiver::{self, Waivers};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage, suppression};
@@ -406,7 +406,10 @@ mod tests {
         commit(dir.path(), "more");
         testing::git(dir.path(), &["branch", "base", "HEAD^"]);
         let repo = testing::open(dir.path());
-        assert_eq!(rules(&run(repo.clone(), |ctx| ctx.wanted_base = Some(Wanted::option("base"))).await), "warn comments-grown");
+        assert_eq!(
+            rules(&run(repo.clone(), |ctx| ctx.wanted_base = Some(Wanted::option("base"))).await),
+            "warn comments-grown"
+        );
         let mut below = testing::open(&dir.path().join("src"));
         below.git = repo.git;
         assert_eq!(run(below, |_| {}).await.value, Some(13.into()), "a folder of a repository");
