@@ -74,6 +74,12 @@ const PLACEHOLDERS: &[&str] = &[
     "***",
     "___",
     "---",
+    // The samples of RFC 6749, copied into every library for it.
+    "2yotnfzfejr1zcsicmwpaa",
+    "tgzv3jokf0xg5qx2tlkwia",
+    "splxlobezqqybys6wxsbia",
+    "7fjfp0zbr1ktdrbnfvdmiw",
+    "gx1fbat3bv",
     "here>",
     "_1234",
     "some_",
@@ -218,6 +224,7 @@ mod tests {
             "xxxxxxxxxxxx",
             "abcdefgh12345678",
             "AKIAIOSFODNN7EXAMPLE",
+            "2YotnFZFEjr1zCsicMWpAA",
             "abcabcabcabcabc",
         ] {
             assert!(is_placeholder(value) || is_reference(value), "{value}");
