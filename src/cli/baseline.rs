@@ -1,5 +1,5 @@
-//! `hypercare baseline`: writes down the findings that are there today, so that new ones stand out; shows them; lets go of
-//! those that are mended. The file belongs into the repository. What may stand in it says `gates/baseline.rs`.
+//! `hypercare baseline`: writes down the findings that are there today, so that new ones stand out; shows them; lets
+//! go of those that are mended. The file belongs into the repository. What may stand in it says `gates/baseline.rs`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,9 +24,9 @@ use crate::net::Client;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The baseline is .hypercare/baseline.json: commit it. It holds fingerprints of static findings of class B and C, no code and
-no secret. It is a ratchet: `prune` lets it shrink, and whatever it covers beyond the base branch stops the launch until
-somebody waives meta.suppressions.
+The baseline is .hypercare/baseline.json: commit it. It holds fingerprints of static findings of class B and C,
+no code and no secret. It is a ratchet: `prune` lets it shrink, and whatever it covers beyond the base branch stops
+the launch until somebody waives meta.suppressions.
 
 Examples:
   hypercare baseline create                  today's findings are known

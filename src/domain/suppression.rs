@@ -1,4 +1,5 @@
-//! What is listed and does not count: every finding that somebody suppressed, by what and why. One list for all outputs.
+//! What is listed and does not count: every finding that somebody suppressed, by what and why. One list for all
+//! outputs.
 
 use serde::{Deserialize, Serialize};
 

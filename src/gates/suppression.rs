@@ -1,9 +1,10 @@
-//! What is listed and does not count, for every gate that names places: `hypercare:allow <gate>[/<rule>] -- reason`, in a
-//! comment on the finding's line, or alone on the line above, and the baseline. Without a reason it does not count, and
-//! is reported. Native markers of other tools (`eslint-disable`, `noqa`) belong to the gate that knows the rule.
+//! What is listed and does not count, for every gate that names places: `hypercare:allow <gate>[/<rule>] -- reason`,
+//! in a comment on the finding's line, or alone on the line above, and the baseline. Without a reason it does not
+//! count, and is reported. Native markers of other tools (`eslint-disable`, `noqa`) belong to the gate that knows the
+//! rule.
 //!
-//! A gate whose verdict rests on more than its findings marks them itself before it judges ([`mark`]); for all others the
-//! runner does so afterwards ([`settle`]).
+//! A gate whose verdict rests on more than its findings marks them itself before it judges ([`mark`]); for all others
+//! the runner does so afterwards ([`settle`]).
 
 use std::collections::BTreeMap;
 

@@ -84,14 +84,9 @@ pub static ABOUT: About = About {
     needs: &[],
     timeout: Duration::from_secs(600),
     skipped_for: &[],
-<<<<<<< ours
-    reads: "every file that git tracks or would track, and every line that a commit of any branch added; allow lists of \
-            gitleaks, detect-secrets and TruffleHog; imported reports of these and of kingfisher",
-=======
     reads: "every file that git tracks or would track, also within archives; every line, message and archive that a \
             commit of any ref or stash brought; rules and allow lists of gitleaks, allow lists of detect-secrets and \
-            TruffleHog",
->>>>>>> theirs
+            TruffleHog; imported reports of these and of kingfisher",
     decides: "fails on tokens in a provider's format, unencrypted private keys, cloud keys, passwords in URLs, and random \
               values given to names of secrets, now or in the history; warns on what only looks like one, in a shallow \
               clone and without git",

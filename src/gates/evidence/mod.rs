@@ -2,9 +2,10 @@
 //!
 //! The one place for the rules of gates.md 0.1 and 0.11: a report of this commit counts; one of another commit counts as
 //! long as nothing that the gate looks at has changed since; one that nothing binds caps the gate at a warning; one about
-//! another host, another release or another month is stale. A gate asks [`GateContext::evidence_for`], or lets [`GateContext::with_imports`] do the rest; `topic.rs` says
-//! which report speaks to which gate, `join.rs` adds scanners' findings to a gate's own, `discover.rs` looks into the
-//! repository's own report folders. Reports kept in the store are handed in by the caller: gates know no store.
+//! another host, release or month is stale. A gate asks [`GateContext::evidence_for`], or lets
+//! [`GateContext::with_imports`] do the rest. `topic.rs` says which report speaks to which gate, `join.rs` adds scanners'
+//! findings to a gate's own, `discover.rs` looks into the repository's own report folders. Reports kept in the store are
+//! handed in by the caller: gates know no store.
 
 mod discover;
 mod join;
@@ -234,7 +235,9 @@ fn compare(repo: Option<&Repo>, commit: &str) -> Reach {
     ) else {
         return foreign(&format!("its commit {short} is not in this repository"));
     };
-    let names = changed.split('\0').chain(new.split('\0')).filter_map(|n| n.strip_prefix(prefix.as_str()));
+    // What git has never seen is somebody's work, or a report that a tool just wrote.
+    let new = new.split('\0').filter(|n| topic::is_work(n));
+    let names = changed.split('\0').chain(new).filter_map(|n| n.strip_prefix(prefix.as_str()));
     Reach::Since(names.filter(|n| !n.is_empty()).map(str::to_string).collect())
 }
 

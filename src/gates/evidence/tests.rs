@@ -74,6 +74,9 @@ fn a_report_counts_until_an_input_of_the_gate_changes() {
     assert_eq!(world.standing(gate, lint(Some(&head))), "bound");
     assert_eq!(world.standing("code.secrets", lint(Some(&head))), "none", "another gate's report");
     assert!(world.standing(gate, lint(None)).starts_with("unbound nothing binds it"));
+    write(world.dir.path(), "kube-linter.json", b"{}");
+    assert_eq!(world.standing(gate, lint(Some(&head))), "bound", "the report itself is no change");
+    std::fs::remove_file(world.dir.path().join("kube-linter.json")).unwrap();
     write(world.dir.path(), "app.js", b"2");
     commit(world.dir.path(), "code only");
     assert_eq!(world.standing(gate, lint(Some(&head))), "bound", "no manifest changed");

@@ -1,5 +1,5 @@
-//! Which report speaks to which gate, which of its findings matter there, and which files of the repository a gate looks
-//! at. Pure.
+//! Which report speaks to which gate, which of its findings matter there, and which files of the repository a gate
+//! looks at. Pure.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,7 @@ use url::Url;
 
 use super::Imported;
 use crate::domain::verdict::Severity;
+use crate::gates::code::role::Role;
 use crate::gates::code::syntax::Source;
 use crate::gates::import::kind::{Content, Kind};
 use crate::gates::import::scan::Found;
@@ -144,10 +145,20 @@ pub fn hosts(content: &Content) -> BTreeSet<String> {
     }
 }
 
+/// Is a file that git does not track part of the product?
+pub fn is_work(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    Source::of(path).is_some()
+        || name.starts_with(".env")
+        || name.contains("Dockerfile")
+        || [".yaml", ".yml", ".tf", ".tpl", ".sql"].iter().any(|e| name.ends_with(e))
+}
+
 /// May a change of this file change the gate's answer?
 pub fn matters(gate: &str, path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    let ours = path.starts_with(".hypercare/") || name.ends_with(".hc.json");
+    let ours = path.starts_with(".hypercare/") || name.ends_with(".hc.json") || name == "hypercare.toml";
+    let tests = Role::of_path(path) == Role::Test || path.starts_with(".github/") || name == ".gitlab-ci.yml";
     let prose = [".md", ".rst", ".adoc"].iter().any(|e| name.ends_with(e)) || name.starts_with("LICENSE");
     let manifest =
         [".yaml", ".yml", ".json", ".tf", ".tpl"].iter().any(|e| name.ends_with(e)) || name.contains("Dockerfile");
@@ -159,6 +170,6 @@ pub fn matters(gate: &str, path: &str) -> bool {
         "delivery.pipeline" => manifest || name == "Jenkinsfile" || name == "Makefile",
         _ if gate.starts_with("infrastructure.") => manifest,
         // What runs is made of everything but words about it.
-        _ => !prose && !path.starts_with("docs/"),
+        _ => !prose && !tests && !path.starts_with("docs/"),
     }
 }

@@ -1,5 +1,5 @@
-//! Section `meta`: gates about the check itself. They are no lines of the checklist and feed no goal of READY TO GO LIVE;
-//! what they find is a risk of the decision, and a finding that escalates stops it.
+//! Section `meta`: gates about the check itself. They are no lines of the checklist and feed no goal of READY TO GO
+//! LIVE; what they find is a risk of the decision, and a finding that escalates stops it.
 
 pub mod suppressions;
 
