@@ -26,7 +26,6 @@ use super::{Exit, Failure, Global};
 use crate::config::Secrets;
 use crate::daemon::gating;
 use crate::domain::verdict::{Decision, GateRun};
-use crate::gates::facts::base;
 use crate::gates::runner::Selection;
 use crate::gates::{self, Checked, GateInputs, Options, RunError, Stage};
 use crate::net::Client;

@@ -39,7 +39,7 @@ use self::judge::judge;
 use self::scan::{Hit, View, scan};
 use crate::domain::evidence::sha256_hex;
 use crate::domain::problem::Problem;
-use crate::domain::verdict::{Class, Confidence, Finding, Outcome, Severity, Tier};
+use crate::domain::verdict::{Class, Confidence, Finding, Outcome, Tier};
 use crate::gates::context::{Repo, RepoFile};
 use crate::gates::facts::git::GitError;
 use crate::gates::patterns;

@@ -103,9 +103,10 @@ impl Gate for Suppressions {
                 Err(outcome) => return *outcome,
             };
             let earlier = ctx.earlier.lock().unwrap_or_else(|e| e.into_inner()).clone();
+            let people = ctx.people.clone();
             let (now, launch_at, wanted) = (ctx.clock.now(), ctx.receipts.launch_at, ctx.wanted_base.clone());
             let config = ctx.config.meta.suppressions.clone();
-            off_thread(move || match look(&repo, &earlier, wanted.as_ref(), now) {
+            off_thread(move || match look(&repo, &earlier, wanted.as_ref(), people.waivers.clone()) {
                 Ok(seen) => judge(&seen, &repo.baseline, &config, now, launch_at),
                 Err(why) => Outcome::error("unreadable", why).hint("see whether git works in this folder"),
             })
@@ -146,11 +147,11 @@ fn look(
     repo: &Repo,
     earlier: &BTreeMap<String, GateResult>,
     wanted: Option<&Wanted>,
-    now: Timestamp,
+    waivers: Waivers,
 ) -> Result<Seen, String> {
     // Without a source there is nothing that could suppress.
     let files = repo.files.iter().filter(|f| !is_prose(&f.path)).count() as u64;
-    let mut seen = Seen { files, waivers: waiver::read(repo, now), ..Seen::default() };
+    let mut seen = Seen { files, waivers, ..Seen::default() };
     let findings = earlier.values().flat_map(|r| &r.findings);
     for text in findings.filter_map(|f| f.suppressed.as_deref()) {
         let means = Means::of(text);

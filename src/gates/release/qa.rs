@@ -57,11 +57,7 @@ impl Config {
             problems.push(Problem::at(["flows"], "`auto` stands alone"));
         }
         for (key, named) in [("lists", &self.lists), ("reports", &self.reports)] {
-            for pattern in named {
-                if let Err(e) = patterns::check(pattern) {
-                    problems.push(Problem::at([key], format!("`{pattern}` is not a pattern: {e}")));
-                }
-            }
+            problems.extend(patterns::problems(key, named));
         }
         if self.max_age.get().is_zero() {
             problems.push(Problem::at(["max_age"], "no report is that young").hint("write for example 7d"));
@@ -120,16 +116,12 @@ impl Gate for Qa {
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let repo = match ctx.need_repo() {
-                Ok(repo) => repo.clone(),
-                Err(outcome) => return *outcome,
-            };
             let in_ci = run::inside(|name| std::env::var(name).ok(), ctx.rid.commit.as_deref()).is_some();
-            let (config, rid, now) = (ctx.config.clone(), ctx.rid.clone(), ctx.clock.now());
+            let (rid, now) = (ctx.rid.clone(), ctx.clock.now());
             let attested = attested_flows(ctx);
-            off_thread(move || {
+            ctx.in_repo(move |repo, config| {
                 let config = &config.release.qa;
-                let seen = look::look(&repo, config, &rid, in_ci, now);
+                let seen = look::look(repo, config, &rid, in_ci, now);
                 judge::judge(&seen, config.named(), &attested)
             })
             .await
@@ -137,9 +129,9 @@ impl Gate for Qa {
     }
 }
 
-/// Flows that a person with role qa has signed for this release. None: there is nothing yet that reads signatures.
-fn attested_flows(_ctx: &GateContext) -> BTreeSet<String> {
-    BTreeSet::new()
+/// Flows that a person with role qa has signed for this release.
+fn attested_flows(ctx: &GateContext) -> BTreeSet<String> {
+    ctx.attested(ABOUT.id).filter_map(|a| a.subject.clone()).collect()
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ fn one_finding_can_be_waived_alone() {
 #[test]
 fn reads_a_folder_and_reports_what_it_ignores() {
     let dir = tempfile::tempdir().unwrap();
-    let repo = Repo { root: dir.path().into(), git: None, files: Default::default() };
+    let repo = Repo::new(dir.path().into(), None, vec![]);
     let read = || People::open(&repo, &About::default(), now()).waivers;
     assert_eq!(read(), Waivers { unsigned_will_do: true, ..Waivers::default() });
     write(dir.path(), &file(), now(), Class::A).unwrap();

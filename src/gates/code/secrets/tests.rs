@@ -8,7 +8,7 @@ use super::checks::{age_key, github_token};
 use super::rules::rules;
 use super::shape::{Class, Part};
 use super::*;
-use crate::domain::verdict::Verdict;
+use crate::domain::verdict::{Severity, Verdict};
 use crate::gates::{sweep, testing};
 
 /// As the gate does it.

@@ -7,6 +7,7 @@ use super::checks::github_token;
 use super::shape::Class;
 use super::tests::{Dice, found, run, told};
 use super::*;
+use crate::domain::verdict::Severity;
 use crate::domain::verdict::Verdict;
 
 fn token(seed: u64) -> String {

@@ -74,6 +74,6 @@ fn a_form_is_no_trace_outside_of_pages() {
         ("src/types.py", "raise BadParameter(type=\"file\")\n"),
         ("src/form.jsx", "export const F = () => <input type=\"file\" />\n"),
     ]);
-    let traces: Vec<String> = look(&repo).traces.into_iter().map(|t| t.file).collect();
+    let traces: Vec<String> = gather(sweep::alone(&repo, Looking).1).traces.into_iter().map(|t| t.file).collect();
     assert_eq!(traces, ["src/form.jsx"]);
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::verdict::Verdict;
+use crate::gates::people::{self, People};
 use crate::gates::testing::{self, NOW, commit, write};
 
 /// `a.js` with so many suppressing comments.
@@ -98,7 +99,10 @@ async fn waivers_must_last_until_the_launch() {
     let file = waiver::draft("code.review", "reviewed on paper by two people", "ann", "bob", NOW, week);
     waiver::write(dir.path(), &file, NOW, Class::A).unwrap();
     for (days, expect) in [(None, "pass"), (Some(3), "pass"), (Some(8), "warn waiver-ends")] {
-        let outcome = run(testing::open(dir.path()), |ctx| {
+        let repo = testing::open(dir.path());
+        let people = People::open(&repo, &people::About::default(), NOW);
+        let outcome = run(repo, |ctx| {
+            ctx.people = people.into();
             ctx.receipts.launch_at = days.map(|d| NOW.plus(Duration::from_secs(d * 86_400)));
         });
         assert_eq!(rules(&outcome.await), expect);
