@@ -33,6 +33,8 @@ pub(super) fn around(text: &[u8], at: usize, form: Form) -> Option<Assignment> {
     let left = text[..at].iter().rev().take(NAME_BYTES_MAX).take_while(|b| in_name(**b)).count();
     let right = text[at..].iter().take(NAME_BYTES_MAX).take_while(|b| in_name(**b)).count();
     let name = at - left..at + right;
+    // A line of shell within something else: a machine's first commands in a manifest.
+    let form = if text[..name.start].ends_with(b"export ") { Form::Settings } else { form };
     let mut cursor = Cursor { text, at: name.end };
     let quote = cursor.any(b"\"'`");
     cursor.any(b"]");
@@ -185,6 +187,7 @@ mod tests {
             "<db.password enc=\"plain\">v4lue</db.password>",
             "<add key=\"db.password\" value=\"v4lue\" />",
             "\"Server=a;db.password=v4lue;X=1\"",
+            "  export db.password=v4lue\n",
             "\"Server=a; db.password=v4lue\"",
             "x = \"{\\\"db.password\\\": \\\"v4lue\\\"}\"",
         ] {
