@@ -146,7 +146,10 @@ pub(super) fn view(path: &str, head: &[u8]) -> Option<View> {
     let minified = name.contains(".min.") || ending == "map" || is_packed(head);
     let role = Role::of_path(path);
     let names = !binary && !minified && !LOCKS.contains(&name) && !matches!(role, Role::Vendored | Role::Generated);
-    let of = |parts: &[&str]| parts.iter().any(|part| in_path(&lower, part));
+    // A name without an ending says what somebody wants to try, not what a suite has.
+    let said =
+        if name.contains('.') { lower.as_str() } else { lower.rsplit_once('/').map_or("", |(folders, _)| folders) };
+    let of = |parts: &[&str]| parts.iter().any(|part| in_path(said, part));
     // Source sets of Gradle: `src/dockerTest/`.
     let suite = lower.split_once("/src/").or(lower.split_once("src/")).and_then(|(_, rest)| rest.split_once('/'));
     let test = of(&["test", "spec", "mock", "fixture", "snapshot", "cassette", "stub"])
@@ -234,6 +237,7 @@ mod tests {
             (".github/workflows/test.yml", (Form::Settings, true, Kind::Config, People::Samples)),
             ("infra/terraform.tfstate", (Form::Code, true, Kind::Keeper, People::Users)),
             (".kube/config", (Form::Settings, true, Kind::Keeper, People::Users)),
+            ("general-test", (Form::Settings, true, Kind::Config, People::Users)),
             ("notebooks/train.ipynb", (Form::Code, true, Kind::Code, People::Users)),
             ("yarn.lock", (Form::Code, false, Kind::Code, People::Users)),
             ("static/app.min.js", (Form::Code, false, Kind::Code, People::Users)),
