@@ -28,6 +28,11 @@ pub fn judge(about: &About, outcome: Outcome, duration: Duration, requests: u64)
         o.reason.get_or_insert_with(|| "unspecified".into());
         o.tier = None;
     }
+    let suppressed = o.findings.iter().filter(|f| f.suppressed.is_some()).count();
+    if o.verdict == Verdict::Pass && suppressed > 0 && !o.summary.contains("suppressed") {
+        // "None" is true only beside what was told not to count.
+        o.summary = format!("{}; {suppressed} suppressed", o.summary);
+    }
     let left_out = o.findings.len().saturating_sub(FINDINGS_MAX);
     if left_out > 0 {
         // What counts is never cut in favour of what does not.
@@ -138,6 +143,15 @@ mod tests {
         assert_eq!(judged(Outcome::pass("fine").tier(Tier::E1)).verdict, Verdict::Warn);
         assert_eq!(judged(Outcome::pass("fine")).verdict, Verdict::Warn);
         assert_eq!(judged(Outcome::pass("fine").tier(Tier::E3)).verdict, Verdict::Pass);
+    }
+
+    #[test]
+    fn a_pass_says_what_it_overlooks() {
+        let known =
+            |why: Option<&str>| Finding { suppressed: why.map(String::from), ..Finding::new("r", Severity::Low, "m") };
+        let said = |why| judged(Outcome::pass("none").tier(Tier::E2).findings(vec![known(why)])).summary;
+        assert_eq!(said(Some("baseline, known since 2026-11-01")), "none; 1 suppressed");
+        assert_eq!(said(None), "none");
     }
 
     #[test]

@@ -259,9 +259,7 @@ fn judge(seen: &Seen, baseline: &Baseline, config: &Config, now: Timestamp, laun
             Outcome::error("no-base", format!("the baseline cannot be compared, so it covers nothing: {why}"))
                 .hint("fetch the base branch before the check: git fetch origin BRANCH")
         }
-        (Some(first), ..) if first.escalate => {
-            Outcome::fail(first.message.clone()).hint(format!("{}: {}", first.message, first.fix))
-        }
+        (Some(first), ..) if first.escalate => Outcome::fail(first.message.clone()).hint(first.fix.clone()),
         (Some(first), ..) => Outcome::warn(format!("{}; {what}", first.message)).hint(first.fix.clone()),
         (None, ..) if inline == 0 && known == 0 && active == 0 => Outcome::pass("nothing is suppressed"),
         (None, ..) => Outcome::pass(what),
