@@ -73,13 +73,12 @@ impl Graph {
     pub fn routes(self, dialect: Dialect) -> (Vec<Route>, Vec<Unread>) {
         let mut walk =
             Walk { nodes: &self.nodes, dialect, out: BTreeSet::new(), seen: BTreeSet::new(), unread: self.unread };
-        for (key, node) in &self.nodes {
-            if node.root {
-                walk.below(key, "", None, true, 0);
-            }
-        }
         let hanging: BTreeSet<&Key> =
             self.nodes.values().filter(|n| n.router).flat_map(|n| &n.items).filter_map(child).collect();
+        // An application below another is a part of it.
+        for (key, _) in self.nodes.iter().filter(|(key, node)| node.root && !hanging.contains(key)) {
+            walk.below(key, "", None, true, 0);
+        }
         // First those that nothing known holds, so that their prefixes count for what hangs below them.
         for above_all in [true, false] {
             for (key, node) in &self.nodes {

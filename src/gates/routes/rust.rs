@@ -208,7 +208,11 @@ impl<'f> Reader<'_, 'f> {
         let short: String =
             name.split("::<").map(|p| p.split('>').next_back().unwrap_or(p)).collect::<Vec<_>>().join("");
         let ends = |end: &str| short == end || short.ends_with(&format!("::{end}"));
-        let (made, root, prefix) = if ends("Router::new") || ends("OpenApiRouter::new") || ends("Router::default") {
+        let (made, root, prefix) = if ends("Router::new")
+            || ends("OpenApiRouter::new")
+            || ends("OpenApiRouter::with_openapi")
+            || ends("Router::default")
+        {
             (true, false, Some(String::new()))
         } else if ends("App::new") && !modules[nth].axum {
             (true, true, Some(String::new()))

@@ -33,6 +33,10 @@ impl<'f> Reader<'_, 'f> {
                 let child = self.router(nth, *other);
                 self.hang(nth, at, key.clone(), Some(String::new()), child);
             }
+            ("routes", [collected]) => {
+                let what = "routes that a macro collects from their handlers";
+                self.graph.unread(module.source.path, line(*collected), what);
+            }
             ("service", [service]) => self.service(nth, at, key.clone(), *service),
             ("configure", [function]) => {
                 let found = self.function(nth, module.source.text(*function));
