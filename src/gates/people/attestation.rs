@@ -60,6 +60,9 @@ pub struct Attestations {
     pub refused: Vec<(String, String)>,
 }
 
+/// The first file that has changed, if one has; the words say why it cannot be told.
+type Changed = Result<Option<String>, String>;
+
 /// What is asked of git, once.
 pub struct Facts<'r> {
     git: Option<&'r Git>,
@@ -67,7 +70,7 @@ pub struct Facts<'r> {
     /// A team of one has no senior to ask.
     no_senior: bool,
     authors: OnceLock<Result<BTreeSet<String>, String>>,
-    changed: Mutex<BTreeMap<(String, &'static [&'static str]), Result<Option<String>, String>>>,
+    changed: Mutex<BTreeMap<(String, &'static [&'static str]), Changed>>,
 }
 
 impl<'r> Facts<'r> {
@@ -89,7 +92,7 @@ impl<'r> Facts<'r> {
     }
 
     /// A file among `inputs` that is not as it was in `commit`.
-    fn changed_since(&self, commit: &str, inputs: &'static [&'static str]) -> Result<Option<String>, String> {
+    fn changed_since(&self, commit: &str, inputs: &'static [&'static str]) -> Changed {
         let git = self.git.ok_or("this is no git repository")?;
         let mut known = self.changed.lock().unwrap_or_else(|e| e.into_inner());
         let ask = || {
