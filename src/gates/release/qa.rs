@@ -19,7 +19,6 @@ use serde::{Deserialize, Serialize};
 use crate::domain::problem::Problem;
 use crate::domain::units::Span;
 use crate::domain::verdict::{Class, Outcome, Tier};
-use crate::gates::context::off_thread;
 use crate::gates::delivery::run;
 use crate::gates::patterns;
 use crate::gates::proof::{COMMIT, Fixture, Proof};

@@ -53,7 +53,10 @@ async fn growth_against_the_base_warns() {
     commit(dir.path(), "more");
     testing::git(dir.path(), &["branch", "base", "HEAD^"]);
     let repo = testing::open(dir.path());
-    assert_eq!(rules(&run(repo.clone(), |ctx| ctx.wanted_base = Some(Wanted::option("base"))).await), "warn comments-grown");
+    assert_eq!(
+        rules(&run(repo.clone(), |ctx| ctx.wanted_base = Some(Wanted::option("base"))).await),
+        "warn comments-grown"
+    );
     let mut below = testing::open(&dir.path().join("src"));
     below.git = repo.git;
     assert_eq!(run(below, |_| {}).await.value, Some(13.into()), "a folder of a repository");
