@@ -33,12 +33,12 @@ pub fn routes(files: &[&File]) -> Found {
     for nth in 0..modules.len() {
         reader.routers(nth);
     }
-    for nth in 0..modules.len() {
-        for call in &modules[nth].calls {
+    for (nth, module) in modules.iter().enumerate() {
+        for call in &module.calls {
             reader.call(nth, *call);
         }
         // `http.Server{Handler: r}`
-        if let Some(handler) = modules[nth].values.get(&(0, ".Handler".to_string())) {
+        if let Some(handler) = module.values.get(&(0, ".Handler".to_string())) {
             reader.serves(nth, Some(*handler));
         }
     }

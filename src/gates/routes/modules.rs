@@ -272,7 +272,7 @@ fn assigned<'f>(module: &mut Module<'f>, node: Node<'f>) {
     let name = module.source.text(left);
     if name == "module.exports" {
         module.exports.insert("default".into(), right);
-        for pair in (right.kind() == "object").then(|| children(right)).unwrap_or_default() {
+        for pair in if right.kind() == "object" { children(right) } else { Vec::new() } {
             let (key, value) = match pair.kind() {
                 "pair" => (field(pair, "key"), field(pair, "value")),
                 _ => (Some(pair), Some(pair)),

@@ -31,8 +31,8 @@ pub fn routes(files: &[&File]) -> Found {
     let modules: Vec<Module> = files.iter().map(|file| module(file)).collect();
     let mut reader =
         Reader { modules: &modules, graph: Graph::default(), chains: BTreeMap::new(), busy: BTreeSet::new(), steps: 0 };
-    for nth in 0..modules.len() {
-        for call in &modules[nth].calls {
+    for (nth, module) in modules.iter().enumerate() {
+        for call in &module.calls {
             reader.router(nth, *call);
             reader.served(nth, *call);
         }

@@ -27,15 +27,15 @@ impl<'f> Reader<'_, 'f> {
             let declares = is_verb(name)
                 || matches!(name, "Handle" | "HandleFunc" | "Method" | "MethodFunc" | "Match" | "Any" | "All" | "Add");
             let nests = matches!(name, "Route" | "Group" | "Mount");
-            if declares || nests {
-                if let Some(key) = self.router(nth, operand) {
-                    if nests {
-                        self.nest(nth, call, key, name)
-                    } else {
-                        self.route(nth, call, key, name)
-                    }
-                    return;
+            if (declares || nests)
+                && let Some(key) = self.router(nth, operand)
+            {
+                if nests {
+                    self.nest(nth, call, key, name);
+                } else {
+                    self.route(nth, call, key, name);
                 }
+                return;
             }
         }
         self.hand_over(nth, call, callee);
