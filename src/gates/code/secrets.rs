@@ -310,6 +310,9 @@ fn masked(text: &[u8], place: &Range<usize>) -> String {
     format!("{}…{}", String::from_utf8_lossy(before).trim_start(), String::from_utf8_lossy(after).trim_end())
 }
 
+/// How a finding's message says that the secret is in the history only.
+pub const GONE: &str = "no longer there";
+
 fn finding(
     hit: &Hit,
     path: &str,
@@ -329,7 +332,7 @@ fn finding(
     }
     if let Some(past) = past {
         let short = past.commit.get(..12).unwrap_or(&past.commit);
-        message.push_str(&format!(", no longer there, but in commit {short} of {}", past.author_date));
+        message.push_str(&format!(", {GONE}, but in commit {short} of {}", past.author_date));
     }
     // The line's own text may hold another secret: only its hash goes out.
     let line_hash = sha256_hex(masked.as_bytes());

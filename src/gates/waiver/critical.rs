@@ -2,11 +2,9 @@
 //! of it takes two distinct approvers, none of whom wrote the release, and ends within 72 hours.
 
 use super::{LIFE_MAX_CRITICAL, Waiver};
+use crate::gates::code::secrets;
 use crate::domain::units::prose;
 use crate::domain::verdict::{Confidence, Finding, GateResult, Severity, Verdict};
-
-/// Of `code.secrets`: how the message of a finding says that the secret is in the history only.
-const GONE: &str = "no longer there";
 
 /// Gates whose confirmed findings are open doors.
 const DOORS: [&str; 4] = ["security.auth", "security.authz", "security.exposure", "security.injection"];
@@ -17,7 +15,7 @@ fn of_finding(gate: &str, finding: &Finding) -> Option<&'static str> {
     match gate {
         _ if finding.suppressed.is_some() => None,
         _ if finding.escalate => Some("what one user must not see of another"),
-        "code.secrets" if sure && !finding.message.contains(GONE) => Some("a live secret"),
+        "code.secrets" if sure && !finding.message.contains(secrets::GONE) => Some("a live secret"),
         gate if sure && DOORS.contains(&gate) => Some("an open door"),
         _ => None,
     }
