@@ -44,7 +44,8 @@ pub struct Repo {
 
 /// Answers to [`Repo::once`], by what they are and whom they leave out.
 #[derive(Clone, Default)]
-struct Asked(Arc<Mutex<HashMap<(TypeId, Vec<String>), Arc<dyn Any + Send + Sync>>>>);
+struct Asked(Arc<Mutex<Answers>>);
+type Answers = HashMap<(TypeId, Vec<String>), Arc<dyn Any + Send + Sync>>;
 
 impl std::fmt::Debug for Asked {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -2,9 +2,9 @@
 //! of it takes two distinct approvers, none of whom wrote the release, and ends within 72 hours.
 
 use super::{LIFE_MAX_CRITICAL, Waiver};
-use crate::gates::code::secrets;
 use crate::domain::units::prose;
 use crate::domain::verdict::{Confidence, Finding, GateResult, Severity, Verdict};
+use crate::gates::code::secrets;
 
 /// Gates whose confirmed findings are open doors.
 const DOORS: [&str; 4] = ["security.auth", "security.authz", "security.exposure", "security.injection"];
