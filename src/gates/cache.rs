@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ring::digest::{Context, SHA256};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::context::Repo;
@@ -31,10 +32,10 @@ pub struct Cache {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct Kept<T> {
     key: String,
     at: Timestamp,
-    outcome: Outcome,
+    what: T,
 }
 
 impl Cache {
@@ -77,19 +78,20 @@ impl Cache {
         Some(Cache { dir: base.join("gates").join(folder), key: hex(key.finish().as_ref()) })
     }
 
-    fn path(&self, gate: &str) -> PathBuf {
-        self.dir.join(format!("{gate}.json"))
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Option<Kept<T>> {
+        let path = self.dir.join(format!("{name}.json"));
+        if std::fs::metadata(&path).ok()?.len() > ANSWER_BYTES_MAX {
+            return None;
+        }
+        let kept: Kept<T> = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        (kept.key == self.key).then_some(kept)
     }
 
     /// The answer and how old it is.
     pub fn get(&self, gate: &str, now: Timestamp) -> Option<(Outcome, Duration)> {
-        let path = self.path(gate);
-        if std::fs::metadata(&path).ok()?.len() > ANSWER_BYTES_MAX {
-            return None;
-        }
-        let kept: Kept = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        let kept = self.read(gate)?;
         let age = Duration::from_millis(now.ms().checked_sub(kept.at.ms())?.try_into().ok()?);
-        (kept.key == self.key).then_some((kept.outcome, age))
+        Some((kept.what, age))
     }
 
     /// Keeps an answer. "Could not check" is none.
@@ -97,18 +99,30 @@ impl Cache {
         if outcome.verdict == Verdict::Error {
             return;
         }
-        let kept = Kept { key: self.key.clone(), at: now, outcome: outcome.clone() };
-        if let Err(error) = self.write(gate, &kept) {
-            tracing::debug!(gate, %error, "the answer is not kept for the next run");
-        }
+        self.write(gate, now, outcome);
     }
 
-    fn write(&self, gate: &str, kept: &Kept) -> std::io::Result<()> {
-        std::fs::create_dir_all(&self.dir)?;
-        // Two runs may write at once: each its own file, then one rename.
-        let own = self.dir.join(format!("{gate}.{}", std::process::id()));
-        std::fs::write(&own, serde_json::to_vec(kept)?)?;
-        std::fs::rename(&own, self.path(gate)).inspect_err(|_| drop(std::fs::remove_file(&own)))
+    /// What the files say, without a verdict: [`Repo::known`].
+    pub fn recall<T: DeserializeOwned>(&self, what: &str) -> Option<T> {
+        self.read(&format!("known.{what}")).map(|kept| kept.what)
+    }
+
+    pub fn remember<T: Serialize>(&self, name: &str, what: &T) {
+        self.write(&format!("known.{name}"), Timestamp::default(), what);
+    }
+
+    fn write<T: Serialize>(&self, name: &str, at: Timestamp, what: &T) {
+        let write = || -> std::io::Result<()> {
+            std::fs::create_dir_all(&self.dir)?;
+            // Two runs may write at once: each its own file, then one rename.
+            let own = self.dir.join(format!("{name}.{}", std::process::id()));
+            std::fs::write(&own, serde_json::to_vec(&Kept { key: self.key.clone(), at, what })?)?;
+            let named = self.dir.join(format!("{name}.json"));
+            std::fs::rename(&own, named).inspect_err(|_| drop(std::fs::remove_file(&own)))
+        };
+        if let Err(error) = write() {
+            tracing::debug!(name, %error, "not kept for the next run");
+        }
     }
 }
 
@@ -177,5 +191,20 @@ mod tests {
         assert_eq!(open(base.path(), dir.path()).get(GATE, Timestamp::from_ms(NOW.ms() - 1)), None, "from the future");
         let (_plain, folder) = testing::repo(&[("a.js", "1")]);
         assert!(Cache::open(base.path(), &folder, &serde_json::Value::Null).is_none());
+    }
+
+    #[test]
+    fn what_the_files_say_is_known_until_they_change() {
+        let base = tempfile::tempdir().unwrap();
+        let (dir, _) = testing::git_repo(&[("a.js", "1")]);
+        let known = |n: u32| {
+            let mut repo = testing::open(dir.path());
+            repo.kept = Some(open(base.path(), dir.path()).into());
+            repo.known("n", || n)
+        };
+        assert_eq!((known(1), known(2)), (1, 1));
+        write(dir.path(), "a.js", b"2");
+        assert_eq!((known(3), known(4)), (3, 3));
+        assert_eq!(testing::open(dir.path()).known("n", || 5), 5, "without a cache");
     }
 }

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::baseline::Baseline;
 use super::cache::Cache;
 use super::evidence::{Kept, Reports};
@@ -39,6 +42,8 @@ pub struct Repo {
     pub files: Arc<Vec<RepoFile>>,
     /// Findings that were there before; empty unless a run read it.
     pub baseline: Arc<Baseline>,
+    /// What earlier runs have found in the same files; `None`: nothing is reused.
+    pub kept: Option<Arc<Cache>>,
     asked: Asked,
 }
 
@@ -58,7 +63,7 @@ pub const SOURCE_FILE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 impl Repo {
     pub fn new(root: PathBuf, git: Option<super::facts::git::Git>, files: Vec<RepoFile>) -> Repo {
-        Repo { root, git, files: Arc::new(files), baseline: Arc::default(), asked: Asked::default() }
+        Repo { root, git, files: Arc::new(files), baseline: Arc::default(), kept: None, asked: Asked::default() }
     }
     /// The same repository without the files that `keep` refuses.
     pub fn only(&self, keep: impl Fn(&RepoFile) -> bool) -> Repo {
@@ -76,6 +81,23 @@ impl Repo {
         match slot.downcast::<OnceLock<Arc<T>>>() {
             Ok(slot) => slot.get_or_init(|| Arc::new(work())).clone(),
             Err(_) => Arc::new(work()),
+        }
+    }
+    /// What the files say and took long to find, as an earlier run has found it in the same files, or found now. It rests
+    /// on files, refs and configuration alone, and holds no verdict.
+    pub fn known<T: Serialize + DeserializeOwned>(&self, name: &str, work: impl FnOnce() -> T) -> T {
+        self.recall(name).unwrap_or_else(|| {
+            let found = work();
+            self.remember(name, &found);
+            found
+        })
+    }
+    pub fn recall<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        self.kept.as_ref()?.recall(name)
+    }
+    pub fn remember<T: Serialize>(&self, name: &str, found: &T) {
+        if let Some(cache) = &self.kept {
+            cache.remember(name, found);
         }
     }
     /// Permission bits of a file, where the system has them.
@@ -191,7 +213,7 @@ pub struct GateContext {
     /// What the read of every file gave, by gate.
     pub swept: Swept,
     /// Answers of earlier runs. `None`: nothing is reused.
-    pub cache: Option<Cache>,
+    pub cache: Option<Arc<Cache>>,
     /// What people have signed, and who may.
     pub people: Arc<People>,
     /// One live line per running gate: (gate id, what it does now).

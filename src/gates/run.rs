@@ -113,7 +113,7 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
     let wanted = config.version.clone();
     let wanted_base = options.change.as_ref().map(|change| change.wanted.clone());
     let base = wanted_base.clone();
-    let seen = off_thread(move || look(folder.as_deref(), wanted.as_deref(), url, base.as_ref())).await?;
+    let mut seen = off_thread(move || look(folder.as_deref(), wanted.as_deref(), url, base.as_ref())).await?;
     if options.release && seen.identity.rid.dirty {
         return Err(RunError::Dirty);
     }
@@ -147,10 +147,13 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
                 "base": wanted_base.as_ref().and_then(|w| w.branch.as_deref()), "attested": &people.attestations.valid,
             });
             let repo = seen.repo.clone();
-            off_thread(move || repo.and_then(|repo| Cache::open(&base, &repo, &settings))).await
+            off_thread(move || repo.and_then(|repo| Cache::open(&base, &repo, &settings))).await.map(Arc::new)
         }
         None => None,
     };
+    if let Some(repo) = &mut seen.repo {
+        repo.kept = cache.clone();
+    }
     let id = run_id(started_at);
     let run_dir = runs_dir.join(&id);
     let guard = Guard::new(inputs.client, config.safety.clone(), targets, run_dir.clone(), id.clone(), clock.clone())

@@ -4,7 +4,7 @@
 
 mod words;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::calls::{self, Call, literals};
 use super::role::Role;
@@ -14,7 +14,7 @@ use crate::gates::{Found, Reader};
 use words::{ANY, PAGES, SPEAKS, TRACE, TRACES};
 
 /// One sign, with its place.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Sign {
     pub file: String,
     pub line: u32,
@@ -23,7 +23,7 @@ pub struct Sign {
     pub by: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
     /// Takes uploads; `framework` when settings decide where they go.
@@ -39,7 +39,7 @@ pub enum What {
 }
 
 /// Frameworks whose settings name the storage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Framework {
     Django,
@@ -48,7 +48,7 @@ pub enum Framework {
 }
 
 /// Everything the source tells.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Code {
     /// Sorted by file and line.
     pub signs: Vec<Sign>,
@@ -59,11 +59,11 @@ pub struct Code {
 }
 
 /// A word that speaks of uploads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     pub file: String,
     pub line: u32,
-    pub word: &'static str,
+    pub word: String,
 }
 
 /// Looks into every source file and template that ships.
@@ -90,7 +90,7 @@ impl Reader for Looking {
         let trace = TRACE.as_ref().and_then(|t| t.find(text.as_ref()));
         let trace = trace.filter(|m| found.is_empty() && !(no_page && form(m))).map(|m| {
             let line = text[..m.start()].matches('\n').count() as u32 + 1;
-            Trace { file: file.path.clone(), line, word: TRACES[m.pattern().as_usize()] }
+            Trace { file: file.path.clone(), line, word: TRACES[m.pattern().as_usize()].to_string() }
         });
         (found, trace)
     }

@@ -116,11 +116,11 @@ impl Gate for Suppressions {
 }
 
 /// A comment that suppresses; its line's text may hold a secret and goes nowhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Comment {
     file: String,
     line: u32,
-    marker: &'static str,
+    marker: String,
     reasoned: bool,
 }
 
@@ -162,14 +162,31 @@ fn look(
         seen.comments = plain(repo);
         return Ok(seen);
     };
-    seen.comments = grep(git, &git.below(&repo.root), None)?;
-    if !seen.comments.is_empty()
-        && let Ok(Some(base)) = base::parted(repo, wanted)
-    {
-        let then = grep(git, &git.below(&repo.root), Some(&base.commit))?;
-        seen.base = Some((base.name, then.len()));
-    }
+    const COMMENTS: &str = "meta.comments";
+    (seen.comments, seen.base) = match repo.recall(COMMENTS) {
+        Some(known) => known,
+        None => {
+            let found = comments(repo, git, wanted)?;
+            repo.remember(COMMENTS, &found);
+            found
+        }
+    };
     Ok(seen)
+}
+
+/// Here, and how many at the base, with its name.
+type Comments = (Vec<Comment>, Option<(String, usize)>);
+
+fn comments(repo: &Repo, git: &Git, wanted: Option<&Wanted>) -> Result<Comments, String> {
+    let here = grep(git, &git.below(&repo.root), None)?;
+    let base = match base::parted(repo, wanted) {
+        Ok(Some(base)) if !here.is_empty() => {
+            let then = grep(git, &git.below(&repo.root), Some(&base.commit))?;
+            Some((base.name, then.len()))
+        }
+        _ => None,
+    };
+    Ok((here, base))
 }
 
 /// Words about suppressions are none.
@@ -180,7 +197,8 @@ fn is_prose(path: &str) -> bool {
 }
 
 fn comment(file: &str, line: u32, text: &str) -> Option<Comment> {
-    let of = |marker, reasoned| Some(Comment { file: file.to_string(), line, marker, reasoned });
+    let of =
+        |marker: &str, reasoned| Some(Comment { file: file.to_string(), line, marker: marker.to_string(), reasoned });
     if let Some((_, reasoned)) = suppression::marker(text) {
         return of(suppression::MARKER, reasoned);
     }

@@ -97,19 +97,34 @@ impl Gate for MediaOffload {
         true
     }
 
-    fn reader(&self, _: &GateContext) -> Option<Part> {
-        Some(Part::new(uploads::Looking))
+    fn reader(&self, ctx: &GateContext) -> Option<Part> {
+        let known = ctx.repo.as_ref()?.recall::<Code>(SIGNS);
+        known.is_none().then(|| Part::new(uploads::Looking))
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            ctx.in_sweep(ABOUT.id, |repo, config, _: &uploads::Looking, found| {
-                judge(&look(repo, uploads::gather(found), &config.performance.media_offload))
-            })
-            .await
+            let known = ctx.repo.as_ref().and_then(|repo| repo.recall::<Code>(SIGNS));
+            let answer = |repo: &Repo, config: &crate::gates::Config, code| {
+                judge(&look(repo, code, &config.performance.media_offload))
+            };
+            match known {
+                Some(code) => ctx.in_repo(move |repo, config| answer(repo, config, code)).await,
+                None => {
+                    ctx.in_sweep(ABOUT.id, move |repo, config, _: &uploads::Looking, found| {
+                        let code = uploads::gather(found);
+                        repo.remember(SIGNS, &code);
+                        answer(repo, config, code)
+                    })
+                    .await
+                }
+            }
         })
     }
 }
+
+/// What the code says of uploads is known from one run to the next, whether or not it could be judged.
+const SIGNS: &str = "code.uploads";
 
 /// Everything the verdict rests on.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use regex::{Regex, RegexSet};
+use serde::{Deserialize, Serialize};
 
 use crate::gates::code::role::Role;
 use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX, on_every_core};
@@ -17,21 +18,21 @@ pub const FLOWS: [&str; 8] =
 /// `file:line`; line 0 where the file's name is the sign.
 pub type Place = (String, u32);
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Route {
     /// Begins with `/`, holds no parameter.
     pub path: String,
     pub place: Place,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Shown {
     /// Sources and templates that ship.
     pub files: usize,
     /// By path, each once, where it was seen first.
     pub routes: Vec<Route>,
     /// Flows of [`FLOWS`] with the first sign of each.
-    pub flows: BTreeMap<&'static str, Place>,
+    pub flows: BTreeMap<String, Place>,
     /// Text of the first `<title>` of an `index.html` or a like page.
     pub title: Option<String>,
 }
@@ -55,8 +56,12 @@ const ENDINGS: [&str; 38] = [
 const ROUTES_MAX: usize = 2000;
 const LINE_BYTES_MAX: usize = 500;
 
-/// Blocking: reads every source that ships, on all processors.
+/// Blocking: reads every source that ships, on all processors, unless an earlier run has.
 pub fn look(repo: &Repo) -> Shown {
+    repo.known("release.shown", || read(repo))
+}
+
+fn read(repo: &Repo) -> Shown {
     let wanted: Vec<&str> =
         repo.files.iter().filter(|f| is_wanted(&f.path, f.bytes)).map(|f| f.path.as_str()).collect();
     let found = on_every_core(&wanted, |path| match repo.read(path, SOURCE_FILE_BYTES_MAX) {
@@ -66,7 +71,7 @@ pub fn look(repo: &Repo) -> Shown {
     let mut shown = Shown { files: wanted.len(), ..Shown::default() };
     for file in found {
         for (flow, place) in file.flows {
-            shown.flows.entry(flow).or_insert(place);
+            shown.flows.entry(flow.to_string()).or_insert(place);
         }
         shown.routes.extend(file.routes);
         shown.title = shown.title.or(file.title);
@@ -369,7 +374,7 @@ mod tests {
             let shown = seen(&[(path, text)]);
             let mut expect = expect.to_vec();
             expect.sort_unstable();
-            assert_eq!(shown.flows.keys().copied().collect::<Vec<_>>(), expect, "{path}: {text}");
+            assert_eq!(shown.flows.keys().map(String::as_str).collect::<Vec<_>>(), expect, "{path}: {text}");
         };
         check("src/app.js", "app.post('/login', y)", &["login"]);
         check("src/app.js", "app.post('/api/v1/users/sign_in', y)", &["login"]);

@@ -105,7 +105,7 @@ fn nothing(seen: &Seen) -> Outcome {
 
 /// The best that speaks for a flow, unless something speaks against it.
 fn row(seen: &Seen, flow: &str, attested: &BTreeSet<String>) -> Row {
-    let place = seen.shown.flows.iter().find(|(name, _)| **name == flow).map(|(_, place)| place.clone());
+    let place = seen.shown.flows.iter().find(|(name, _)| *name == flow).map(|(_, place)| place.clone());
     let mut row = Row {
         flow: flow.into(),
         standing: Standing::Open("nothing speaks of it".into()),

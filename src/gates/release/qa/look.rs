@@ -111,7 +111,7 @@ pub fn look(repo: &Repo, config: &Config, rid: &ReleaseId, in_ci: bool, now: Tim
         }
     }
     seen.test_files = runner::test_files(repo);
-    seen.titles = titles(repo);
+    seen.titles = repo.known("release.titles", || titles(repo));
     seen
 }
 
