@@ -25,6 +25,7 @@ use self::checks::{Hit, image_files, required, same_secrets, undeclared, values,
 use self::dotenv::{Dialect, Entry};
 use self::look::{Looking, Seen, Source, Stage as Whose, look};
 use self::usages::{Need, Usage};
+use super::packages;
 use crate::domain::problem::Problem;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::Repo;
@@ -126,9 +127,11 @@ impl Gate for EnvConfig {
                 Some(_) => Err(("exec-not-trusted", "env.reveal_cmd does not run without --allow-exec".to_string())),
                 None => Ok(None),
             };
-            ctx.in_sweep(ABOUT.id, |repo, config, looking: &Looking, found| {
+            let facts = ctx.facts.clone();
+            ctx.in_sweep(ABOUT.id, move |repo, config, looking: &Looking, found| {
                 let config = &config.delivery.env_config;
-                judge(&look(repo, looking, found, config, &RULES), config, revealed)
+                let outcome = judge(&look(repo, looking, found, config, &RULES), config, revealed);
+                packages::settled(outcome, &["no-production-config"], repo, &facts)
             })
             .await
         })

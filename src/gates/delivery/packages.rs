@@ -1,6 +1,7 @@
 //! Is this repository something that is published (a library, a command-line program) rather than put on a server? It is
 //! when it has a package's manifest and nothing that describes how it runs in production.
 
+use crate::domain::verdict::{Outcome, Verdict};
 use crate::gates::context::Repo;
 use crate::gates::facts::Facts;
 
@@ -71,6 +72,15 @@ pub fn published(repo: &Repo, facts: &Facts) -> Option<String> {
     ))
 }
 
+/// What could not be told of production (`unknown`: the reasons) is no question about a package that runs on no server.
+pub fn settled(outcome: Outcome, unknown: &[&str], repo: &Repo, facts: &Facts) -> Outcome {
+    let asked = outcome.reason.as_deref().is_some_and(|reason| unknown.contains(&reason));
+    match published(repo, facts).filter(|_| asked && outcome.verdict == Verdict::Error) {
+        Some(proof) => Outcome::skip("not-deployed", proof),
+        None => outcome,
+    }
+}
+
 /// The manifest at the root, when the repository is a package.
 pub fn package(repo: &Repo) -> Option<String> {
     let deployable = |path: &str| {
@@ -113,5 +123,18 @@ mod tests {
         assert!(!check(&[("Cargo.toml", ""), ("Dockerfile", "")], &[]));
         assert!(!check(&[("package.json", "{\"private\": true}")], &[]));
         assert!(!check(&[("README.md", "")], &[]));
+    }
+
+    #[test]
+    fn what_cannot_be_told_of_production_is_no_question_to_a_library() {
+        let (_dir, library) = testing::repo(&[("pyproject.toml", "")]);
+        let (_dir2, app) = testing::repo(&[("pyproject.toml", ""), ("Dockerfile", "")]);
+        let of = |reason: &str, repo: &Repo| {
+            let outcome = Outcome::error(reason, "who knows");
+            settled(outcome, &["no-production-config"], repo, &Facts::default()).reason.unwrap_or_default()
+        };
+        assert_eq!(of("no-production-config", &library), "not-deployed");
+        assert_eq!(of("no-production-config", &app), "no-production-config");
+        assert_eq!(of("unreadable", &library), "unreadable");
     }
 }

@@ -21,6 +21,7 @@ use crate::gates::code::syntax::Source;
 use crate::gates::code::upload_settings;
 use crate::gates::code::uploads::{self, Code, Framework, Sign, Trace, What};
 use crate::gates::context::Repo;
+use crate::gates::delivery::packages;
 use crate::gates::manifests;
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
@@ -105,8 +106,10 @@ impl Gate for MediaOffload {
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
             let known = ctx.repo.as_ref().and_then(|repo| repo.recall::<Code>(SIGNS));
-            let answer = |repo: &Repo, config: &crate::gates::Config, code| {
-                judge(&look(repo, code, &config.performance.media_offload))
+            let facts = ctx.facts.clone();
+            let answer = move |repo: &Repo, config: &crate::gates::Config, code| {
+                let outcome = judge(&look(repo, code, &config.performance.media_offload));
+                packages::settled(outcome, &["uploads-not-understood"], repo, &facts)
             };
             match known {
                 Some(code) => ctx.in_repo(move |repo, config| answer(repo, config, code)).await,

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::problem::Problem;
 use crate::domain::units::Span;
 use crate::domain::verdict::{Class, Outcome, Tier};
-use crate::gates::delivery::run;
+use crate::gates::delivery::{packages, run};
 use crate::gates::patterns;
 use crate::gates::proof::{COMMIT, Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
@@ -117,11 +117,12 @@ impl Gate for Qa {
         Box::pin(async move {
             let in_ci = run::inside(|name| std::env::var(name).ok(), ctx.rid.commit.as_deref()).is_some();
             let (rid, now) = (ctx.rid.clone(), ctx.clock.now());
-            let attested = attested_flows(ctx);
+            let (attested, facts) = (attested_flows(ctx), ctx.facts.clone());
             ctx.in_repo(move |repo, config| {
                 let config = &config.release.qa;
                 let seen = look::look(repo, config, &rid, in_ci, now);
-                judge::judge(&seen, config.named(), &attested)
+                let outcome = judge::judge(&seen, config.named(), &attested);
+                packages::settled(outcome, &["no-report"], repo, &facts)
             })
             .await
         })
