@@ -166,8 +166,8 @@ pub fn look(repo: &Repo, config: &Config, now: Timestamp, others: Vec<Other>) ->
     let index = Index::new(repo.files.iter().map(|f| f.path.as_str()));
 
     let concerns = |f: &Found| !f.format.is_tests() || f.format == Format::JUnit;
-    for found in reports::find(&repo.root, &config.reports).into_iter().filter(concerns) {
-        let (report, content) = read(repo, &found, &dates, config, now);
+    for found in reports::of(repo, &config.reports).0.iter().filter(|f| concerns(f)) {
+        let (report, content) = read(repo, found, &dates, config, now);
         match content {
             Some(Content::Coverage(coverage)) => {
                 let mut report = report;

@@ -2,8 +2,10 @@
 //! walks the folder itself, bounded, around dependencies and caches. Reads no report further than its head.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::domain::clock::Timestamp;
+use crate::gates::context::Repo;
 use crate::gates::import::{junit, xml};
 use crate::gates::patterns;
 
@@ -90,9 +92,16 @@ const SKIPPED_FOLDERS: [&str; 17] = [
     "deps",
 ];
 
+/// All reports of a repository, searched for once: [`find`].
+pub struct Reports(pub Vec<Found>);
+
+pub fn of(repo: &Repo, named: &[String]) -> Arc<Reports> {
+    repo.once(named, || Reports(find(&repo.root, named)))
+}
+
 /// All reports below `root`, by path. `named` (gitignore patterns) replaces the search by name; formats are still told
 /// apart by content.
-pub fn find(root: &Path, named: &[String]) -> Vec<Found> {
+fn find(root: &Path, named: &[String]) -> Vec<Found> {
     let named = patterns::matcher(root, named);
     let walk = ignore::WalkBuilder::new(root)
         .standard_filters(false)

@@ -145,7 +145,7 @@ fn entry_of(heading: &Heading) -> Option<Entry> {
     if UNRELEASED.is_match(text) {
         return Some(Entry { line, ..Entry::default() });
     }
-    let found = HEADING.captures(text)?;
+    let found = HEADING.captures(text).or_else(|| named(text))?;
     let date_text = found.name("date").map(|d| d.as_str().to_string());
     Some(Entry {
         version: Some(found["version"].trim_end_matches('.').to_string()),
@@ -155,6 +155,15 @@ fn entry_of(heading: &Heading) -> Option<Entry> {
         line,
         ..Entry::default()
     })
+}
+
+/// The product's name before its version: `paperless-ngx 3.0.5`. All three numbers and nothing behind them but a date, so
+/// that "Python 3.12 support" is no release.
+fn named(text: &str) -> Option<regex::Captures<'_>> {
+    let (name, behind) = text.split_once(' ')?;
+    let found = HEADING.captures(behind.trim_start())?;
+    let whole = found["version"].matches('.').count() >= 2 && found["rest"].trim().is_empty();
+    (whole && name.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(found)
 }
 
 fn absorb(entry: &mut Entry, lines: &[&str]) {
@@ -211,6 +220,9 @@ mod tests {
         check("## 1.5.0-rc.1 — 2026-02-02 ##\n- One\n", "1.5.0-rc.1", Some("2026-02-02"));
         check("## pkg@3.0.1\n- One\n", "3.0.1", None);
         check("## **1.2.0**\n- One\n", "1.2.0", None);
+        let named = parse("## paperless-ngx 3.0.5\n- One\n\n### Python 3.12 support\n\n## paperless-ngx 3.0.4\n");
+        let versions: Vec<_> = named.iter().filter_map(|e| e.version.as_deref()).collect();
+        assert_eq!(versions, ["3.0.5", "3.0.4"]);
     }
 
     #[test]

@@ -143,20 +143,20 @@ fn set_time(root: &std::path::Path, path: &str, ms: i64) {
 #[test]
 fn stale_by_file_time_and_by_age() {
     let report = lcov("src/cart.js", &[1; 5]);
-    let (dir, repo) = testing::repo(&[("src/cart.js", CART), TEST, ("lcov.info", report.as_str())]);
+    let (dir, _) = testing::repo(&[("src/cart.js", CART), TEST, ("lcov.info", report.as_str())]);
     let now = SystemClock.now();
     set_time(dir.path(), "lcov.info", now.ms() - 60_000);
-    let outcome = run_on(&repo, &Config::default());
+    let outcome = run_on(&testing::open(dir.path()), &Config::default());
     assert_eq!(outcome.reason.as_deref(), Some("stale-evidence"), "{outcome:#?}");
     assert!(outcome.summary.contains("older than src/cart.js"), "{}", outcome.summary);
 
     for path in ["src/cart.js", TEST.0, "lcov.info"] {
         set_time(dir.path(), path, now.ms() - 8 * 86_400_000);
     }
-    let outcome = run_on(&repo, &Config::default());
+    let outcome = run_on(&testing::open(dir.path()), &Config::default());
     assert!(outcome.summary.contains("older than 7d"), "{}", outcome.summary);
     let longer = Config { max_age: Span::secs(30 * 86_400), ..Config::default() };
-    assert_eq!(run_on(&repo, &longer).verdict, Verdict::Pass);
+    assert_eq!(run_on(&testing::open(dir.path()), &longer).verdict, Verdict::Pass);
 }
 
 #[test]

@@ -90,11 +90,11 @@ struct Release<'r> {
 pub fn look(repo: &Repo, config: &Config, rid: &ReleaseId, in_ci: bool, now: Timestamp) -> Seen {
     let release = Release { repo, rid, in_ci, changed_at: changed_at(repo), now, max_age: config.max_age };
     let mut seen = Seen { shown: shown::look(repo), command: runner::command(repo), ..Seen::default() };
-    for found in reports::find(&repo.root, &config.reports).into_iter().filter(|f| f.format.is_tests()) {
-        match release.report(&found) {
+    for found in reports::of(repo, &config.reports).0.iter().filter(|f| f.format.is_tests()) {
+        match release.report(found) {
             Ok(Some(report)) => seen.reports.push(report),
             Ok(None) => {}
-            Err(why) => seen.unreadable.push((found.path, why)),
+            Err(why) => seen.unreadable.push((found.path.clone(), why)),
         }
     }
     let named = patterns::matcher(&repo.root, &config.lists);
