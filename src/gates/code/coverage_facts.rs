@@ -1,10 +1,16 @@
 //! Gathers what `coverage.rs` judges: reports read, paths resolved, reports dated against the sources, files that no
 //! report mentions, lines changed since the last release. Reads files and asks git; decides nothing.
+//!
+//! `dates.rs` says how old a report is, `changed.rs` what of the last changes is covered.
 
-use std::cell::OnceCell;
+mod changed;
+mod dates;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use self::changed::changed;
+use self::dates::Dates;
 use super::coverage::Config;
 use super::paths::{self, Index};
 use super::reports::{self, Format, Found};
@@ -17,7 +23,6 @@ use crate::domain::evidence::sha256_hex;
 use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX};
 use crate::gates::import::{self, Block, Coverage, ImportError, Lines, REPORT_BYTES_MAX, Tally, junit};
 use crate::gates::patterns;
-use crate::gates::suppression::is_comment;
 
 /// One file's lines of code.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -128,9 +133,6 @@ pub struct Seen {
     /// Lines excluded by pragma, and lines of the sources in which they stand.
     pub pragmas: u64,
 }
-
-/// Uncovered changed lines listed at most.
-const CHANGED_LISTED_MAX: usize = 200;
 
 /// A report that was imported.
 #[derive(Debug)]
@@ -303,113 +305,6 @@ fn parse(format: Format, text: &str) -> Result<Content, ImportError> {
         _ => return junit::parse(text).map(Content::Tests),
     };
     coverage.map(Content::Coverage)
-}
-
-/// When reports and sources were made.
-struct Dates<'r> {
-    repo: &'r Repo,
-    sources: &'r [(&'r str, Source)],
-    times: OnceCell<Vec<(&'r str, Timestamp)>>,
-    /// The repository's folder below git's top level: empty, or ending in `/`.
-    prefix: String,
-    /// Changed or new against HEAD, below the repository's folder.
-    dirty: BTreeSet<String>,
-}
-
-impl<'r> Dates<'r> {
-    fn new(repo: &'r Repo, sources: &'r [(&'r str, Source)]) -> Dates<'r> {
-        let prefix = repo.git.as_ref().and_then(|git| {
-            let (root, top) = (repo.root.canonicalize().ok()?, git.root().canonicalize().ok()?);
-            let below = root.strip_prefix(top).ok()?.to_string_lossy().replace('\\', "/");
-            Some(if below.is_empty() { below } else { format!("{below}/") })
-        });
-        let prefix = prefix.unwrap_or_default();
-        let changes = repo.git.as_ref().and_then(|git| git.work_tree().changes().ok());
-        let dirty = changes
-            .into_iter()
-            .flatten()
-            .filter_map(|(_, path)| path.strip_prefix(prefix.as_str()).map(str::to_string))
-            .collect();
-        Dates { repo, sources, times: OnceCell::new(), prefix, dirty }
-    }
-
-    /// Sources that a report speaks of, with their modification times; asked for once there is a report.
-    fn times(&self) -> &[(&'r str, Timestamp)] {
-        let ships = |path: &str| matches!(Role::of_path(path), Role::Product | Role::Cli | Role::Test);
-        let time = |path: &str| self.repo.root.join(path).metadata().map(|m| reports::modified(&m)).unwrap_or_default();
-        let times = || self.sources.iter().filter(|(p, _)| ships(p)).map(|(p, _)| (*p, time(p))).collect();
-        self.times.get_or_init(times)
-    }
-
-    /// Time of the last commit that touched any of `paths`.
-    fn committed(&self, paths: &[&str]) -> Option<Timestamp> {
-        let git = self.repo.git.as_ref()?;
-        let paths: Vec<String> = paths.iter().map(|p| format!(":(literal){}{p}", self.prefix)).collect();
-        let mut args = vec!["log", "-1", "--format=%ct", "HEAD", "--"];
-        args.extend(paths.iter().map(String::as_str));
-        git.run(&args).ok()?.trim().parse::<i64>().ok().map(|s| Timestamp::from_ms(s * 1000))
-    }
-
-    /// When a report was made and what says so. Its own word can only make it older than its file.
-    fn of(&self, path: &str, modified: Timestamp, own: Option<Timestamp>) -> (Timestamp, &'static str) {
-        if let Some(own) = own.filter(|own| *own <= modified) {
-            return (own, "report");
-        }
-        // A clone writes every file anew: for a tracked report the commit's time counts.
-        match self.committed(&[path]).filter(|_| !self.dirty.contains(path)) {
-            Some(at) => (at, "git"),
-            None => (modified, "file"),
-        }
-    }
-
-    /// The commit that `FILE.hc.json` binds the report to.
-    fn sidecar(&self, path: &str) -> Option<String> {
-        let text = std::fs::read(self.repo.root.join(format!("{path}.hc.json"))).ok()?;
-        let value: serde_json::Value = serde_json::from_slice(&text).ok()?;
-        let commit = value["commit"].as_str()?.to_string();
-        (commit.len() >= 7 && commit.bytes().all(|b| b.is_ascii_hexdigit())).then_some(commit)
-    }
-
-    /// Why the report says nothing about today's sources; `None` when it does.
-    fn stale(&self, path: &str, made_at: Timestamp, config: &Config, now: Timestamp) -> Option<String> {
-        let age = now.since(made_at);
-        if age > config.max_age.get() {
-            return Some(format!("made {}, older than {}", made_at.rfc3339(), config.max_age));
-        }
-        if let (Some(commit), Some(git)) = (self.sidecar(path), &self.repo.git) {
-            let Ok(names) = git.run(&["diff", "--name-only", "-z", &commit, "HEAD"]) else {
-                return Some(format!("bound to commit {commit}, which is not in this repository"));
-            };
-            let changed = names.split('\0').filter_map(|n| n.strip_prefix(self.prefix.as_str()));
-            let source = changed.chain(self.dirty.iter().map(String::as_str)).find(|n| Source::of(n).is_some());
-            return source.map(|s| format!("bound to commit {commit}, but {s} has changed since"));
-        }
-        let newer: Vec<&str> = self.times().iter().filter(|(_, at)| *at > made_at).map(|(p, _)| *p).collect();
-        let first = newer.first()?;
-        let older = |than: &str| Some(format!("older than {than}"));
-        if self.repo.git.is_none() {
-            return older(first);
-        }
-        if let Some(dirty) = newer.iter().find(|p| self.dirty.contains(**p)) {
-            return older(dirty);
-        }
-        // Committed files only look newer after a checkout; their commits know better.
-        newer.chunks(PATHS_PER_CALL).find_map(|paths| {
-            let at = self.committed(paths)?;
-            (at > made_at).then(|| older(&format!("the commit of {} that changed {}", at.rfc3339(), list(paths))))?
-        })
-    }
-}
-
-/// Command lines are limited; a thousand paths fit on every system.
-const PATHS_PER_CALL: usize = 500;
-
-fn list(paths: &[&str]) -> String {
-    match paths {
-        [one] => one.to_string(),
-        [first, rest @ ..] => format!("{first} or {} more", rest.len()),
-        [] => String::new(),
-    }
 }
 
 /// Adds one report under the repository's own paths; the file that it names last.
@@ -586,73 +481,4 @@ fn pragmas(text: &[u8]) -> u64 {
         }
     }
     count
-}
-
-/// Coverage of the lines added since the tag before HEAD. `None` without git or tag.
-fn changed(repo: &Repo, merged: &BTreeMap<&str, Merged>, files: &BTreeMap<String, FileLines>) -> Option<Changed> {
-    let git = repo.git.as_ref()?;
-    let since = git.run(&["describe", "--tags", "--abbrev=0", "HEAD^"]).ok()?.trim().to_string();
-    let range = format!("{since}..HEAD");
-    let diff = git
-        .run(&[
-            "diff",
-            "--unified=0",
-            "--no-color",
-            "--no-ext-diff",
-            "--no-textconv",
-            "--diff-filter=AMR",
-            "--relative",
-            &range,
-            "--",
-        ])
-        .ok()?;
-    let mut changed = Changed { since, ..Changed::default() };
-    let mut file: Option<&str> = None;
-    // The line that the next `+` row is, and how many of them the hunk still has.
-    let (mut line, mut rest) = (0_u32, 0_u32);
-    for row in diff.lines() {
-        if rest > 0 && row.starts_with('+') {
-            let text = row.get(1..).unwrap_or_default();
-            if let Some(path) = file {
-                changed.line(path, line, text, merged.get(path));
-            }
-            (line, rest) = (line.saturating_add(1), rest - 1);
-        } else if let Some(path) = row.strip_prefix("+++ b/") {
-            file = files.contains_key(path).then_some(path);
-        } else if let Some((start, length)) = row.strip_prefix("@@ ").and_then(added) {
-            (line, rest) = (start, length);
-        }
-    }
-    Some(changed)
-}
-
-impl Changed {
-    fn line(&mut self, path: &str, line: u32, text: &str, of: Option<&Merged>) {
-        let hits = match of {
-            // Nobody reported the file: every added line of code counts as uncovered.
-            None => (!is_bare(text)).then_some(0),
-            // A block spans blank lines and closing brackets too.
-            Some(of) if !of.blocks.is_empty() && is_bare(text) => None,
-            Some(of) => of.lines.get(&line).copied(),
-        };
-        let Some(hits) = hits else { return };
-        self.total += 1;
-        self.covered += u64::from(hits > 0);
-        if hits == 0 && self.uncovered.len() < CHANGED_LISTED_MAX {
-            self.uncovered.push(format!("{path}:{line}"));
-        }
-    }
-}
-
-/// Nothing but brackets, or a comment.
-fn is_bare(text: &str) -> bool {
-    let text = text.trim();
-    text.chars().all(|c| "(){}[],;".contains(c)) || is_comment(text)
-}
-
-/// `-a,b +c,d @@ …` → (c, d).
-fn added(hunk: &str) -> Option<(u32, u32)> {
-    let plus = hunk.split_whitespace().find_map(|w| w.strip_prefix('+'))?;
-    let (start, length) = plus.split_once(',').unwrap_or((plus, "1"));
-    Some((start.parse().ok()?, length.parse().ok()?))
 }

@@ -167,7 +167,7 @@ fn look(repo: &Repo, config: &Config) -> Seen {
     }
     if let Some(git) = &repo.git {
         seen.is_git = true;
-        seen.shallow = git.run(&["rev-parse", "--is-shallow-repository"]).is_ok_and(|s| s.trim() == "true");
+        seen.shallow = git.work_tree().shallow;
         let tags = git.run(&["tag", "--merged", "HEAD", "--no-contains", "HEAD"]).unwrap_or_default();
         let releases = tags.lines().filter_map(|t| versions::of_tag(t).filter(|v| !v.is_prerelease()).map(|v| (v, t)));
         seen.previous = releases.max_by(|a, b| a.0.precedence(&b.0)).map(|(_, t)| t.to_string());

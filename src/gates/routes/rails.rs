@@ -230,12 +230,7 @@ impl Reader<'_> {
         let param = option("param").and_then(|p| word(source, p)).unwrap_or_else(|| "id".to_string());
         let collection = below(&scope.prefix, &path);
         let member = format!("{collection}/:{param}");
-        for (action, verbs, of_member, behind) in ACTIONS {
-            if wanted(source, action, option("only"), option("except")) {
-                let base = if of_member { &member } else { &collection };
-                verbs.iter().for_each(|verb| self.route(source, call, verb, base, behind));
-            }
-        }
+        self.actions(source, call, options, ("", &collection, &member));
         let nested = format!("{collection}/:{}_{param}", singular(name));
         let inside = Scope { prefix: nested, member: Some(member), collection: Some(collection) };
         self.block(source, call, &inside, depth);
@@ -254,14 +249,27 @@ impl Reader<'_> {
         let option = |name: &str| options.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
         let path = option("path").and_then(|p| word(source, p)).unwrap_or_else(|| name.to_string());
         let base = below(&scope.prefix, &path);
-        for (action, verbs, _, behind) in ACTIONS.into_iter().filter(|(action, ..)| *action != "index") {
-            if wanted(source, action, option("only"), option("except")) {
-                verbs.iter().for_each(|verb| self.route(source, call, verb, &base, behind));
-            }
-        }
+        self.actions(source, call, options, ("index", &base, &base));
         let inside = Scope { prefix: base.clone(), member: Some(base.clone()), collection: Some(base) };
         self.block(source, call, &inside, depth);
         self.concerned(source, call, option("concerns"));
+    }
+
+    /// The routes of a resource: the action that it has not, and the paths of its collection and of one member.
+    fn actions(
+        &mut self,
+        source: &Source<'_>,
+        call: Node<'_>,
+        options: &[(String, Node<'_>)],
+        (without, collection, member): (&str, &str, &str),
+    ) {
+        let option = |name: &str| options.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
+        for (action, verbs, of_member, behind) in ACTIONS.into_iter().filter(|(action, ..)| *action != without) {
+            if wanted(source, action, option("only"), option("except")) {
+                let base = if of_member { member } else { collection };
+                verbs.iter().for_each(|verb| self.route(source, call, verb, base, behind));
+            }
+        }
     }
 
     fn concerned(&mut self, source: &Source<'_>, call: Node<'_>, concerns: Option<Node<'_>>) {

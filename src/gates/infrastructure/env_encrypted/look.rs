@@ -168,12 +168,7 @@ struct Tracked {
 
 impl Tracked {
     fn of(repo: &Repo) -> Tracked {
-        let prefix = repo.git.as_ref().and_then(|git| {
-            let (root, top) = (repo.root.canonicalize().ok()?, git.root().canonicalize().ok()?);
-            let below = root.strip_prefix(top).ok()?.to_string_lossy().replace('\\', "/");
-            Some(if below.is_empty() { below } else { format!("{below}/") })
-        });
-        let prefix = prefix.unwrap_or_default();
+        let prefix = repo.git.as_ref().map(|git| git.below(&repo.root)).unwrap_or_default();
         let listed = repo.git.as_ref().and_then(|git| git.work_tree().tracked().ok());
         let files = listed.map(|all| all.filter_map(|p| p.strip_prefix(prefix.as_str())).map(str::to_string).collect());
         let git_crypt = repo
