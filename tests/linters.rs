@@ -26,12 +26,13 @@ fn json(command: &mut Command) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", said()))
 }
 
-/// All that hypercare finds, whatever a comment allows.
+/// All that hypercare finds, whatever a comment allows, in programs too.
 fn ours(dir: &Path) -> Places {
     let own = tempfile::tempdir().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_hypercare"));
     command.args(["check", "-q", "--no-cache", "--format", "json", "--only", "code.leftover_debug", "--repo"]).arg(dir);
-    let run = json(command.args(["--set", "code.leftover_debug.allow=[]"]).current_dir(own.path()));
+    command.args(["--set", "code.leftover_debug.allow=[]", "--set", "code.leftover_debug.strict=true"]);
+    let run = json(command.current_dir(own.path()));
     let findings = run["gates"][0]["findings"].as_array().unwrap();
     assert!(findings.len() < 1000, "more than are listed");
     let same = |f: &&Value| f["rule"] != "focused-test";

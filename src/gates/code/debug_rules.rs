@@ -18,6 +18,8 @@ pub enum Weight {
     Console,
     /// Plain output: a warning in product code that has a logger.
     Print,
+    /// Plain output of a program within a module: what it prints is its answer.
+    Answer,
     /// Handed on or replaced, not called here: noted.
     Mention,
     /// A box that stops the page: a warning in product code.
@@ -207,8 +209,8 @@ fn python(node: Node<'_>, ancestors: &[Node<'_>], source: &[u8]) -> Found {
     let callee = field(node, "function")?;
     let name = text(callee, source);
     let print = || {
-        let prints = !in_main_block(ancestors, source) && goes_to_a_terminal(node, source);
-        prints.then(|| ("print", Weight::Print, name.to_string()))
+        let weight = if in_main_block(ancestors, source) { Weight::Answer } else { Weight::Print };
+        goes_to_a_terminal(node, source).then(|| ("print", weight, name.to_string()))
     };
     match callee.kind() {
         "identifier" => match name {

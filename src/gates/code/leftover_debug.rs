@@ -35,11 +35,14 @@ pub struct Config {
     /// Calls that may stay everywhere, by name: `console.info`, `fmt.Println`, `puts`.
     /// Default: `["console.error", "console.warn"]`, which carry real trouble in a browser.
     pub allow: Vec<String>,
+    /// Command-line programs print their answers. `true`: they are looked at like all other code, as ESLint's `no-console`
+    /// and Ruff's `T20` do. Default: false.
+    pub strict: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { allow: vec!["console.error".into(), "console.warn".into()] }
+        Config { allow: vec!["console.error".into(), "console.warn".into()], strict: false }
     }
 }
 
@@ -164,12 +167,14 @@ struct Looking {
     allow: Vec<String>,
     /// Plain output matters only beside a logger.
     logger: bool,
+    /// Programs are code like any other.
+    strict: bool,
 }
 
 impl Looking {
     fn new(repo: &Repo, facts: &Facts, config: &Config) -> Looking {
         let entries = EntryPoints::read(repo);
-        Looking { entries, allow: config.allow.clone(), logger: facts.any("logger") }
+        Looking { entries, allow: config.allow.clone(), logger: facts.any("logger"), strict: config.strict }
     }
 
     fn aim(&self, path: &str, role: Role) -> Option<Aim> {
@@ -193,6 +198,7 @@ impl Looking {
         };
         hits.retain(|hit| match hit.weight {
             Weight::Leftover => role.ships(),
+            Weight::Answer => role == Role::Product && self.strict,
             Weight::Console | Weight::Print | Weight::Mention | Weight::Alert | Weight::Ask => role == Role::Product,
             Weight::Focus => role == Role::Test,
         });
@@ -226,7 +232,10 @@ impl Reader for Looking {
             false => Vec::new(),
         };
         let code = source.map(|source| {
-            let role = Role::of(&file.path, text, &self.entries);
+            let role = match Role::of(&file.path, text, &self.entries) {
+                Role::Cli if self.strict => Role::Product,
+                role => role,
+            };
             let with_text = |hits: Vec<Hit>| match hits.is_empty() {
                 true => (hits, String::new()),
                 false => (hits, String::from_utf8_lossy(text).into_owned()),
@@ -242,7 +251,9 @@ fn report(seen: &mut Seen, path: &str, hits: &[Hit], text: &str, logger: Option<
     let lines: Vec<&str> = text.lines().collect();
     let mut ordinals: BTreeMap<(&str, String), u32> = BTreeMap::new();
     for hit in hits {
-        if config.allow.contains(&hit.call) || (hit.weight == Weight::Print && logger.is_none()) {
+        if config.allow.contains(&hit.call)
+            || (matches!(hit.weight, Weight::Print | Weight::Answer) && logger.is_none())
+        {
             continue;
         }
         let line = lines.get(hit.row).copied().unwrap_or_default();
@@ -265,7 +276,7 @@ fn report(seen: &mut Seen, path: &str, hits: &[Hit], text: &str, logger: Option<
             }
             (None, Weight::Leftover) => (Effect::Fail, Severity::Medium, format!("{} {place}", hit.call)),
             (None, Weight::Console) => (Effect::Fail, Severity::Low, format!("{} {place}", hit.call)),
-            (None, Weight::Print) => (Effect::Warn, Severity::Low, format!("{} {place}", hit.call)),
+            (None, Weight::Print | Weight::Answer) => (Effect::Warn, Severity::Low, format!("{} {place}", hit.call)),
             (None, Weight::Alert) => (Effect::Warn, Severity::Low, format!("{} {place}", hit.call)),
             (None, Weight::Mention) => {
                 (Effect::Note, Severity::Info, format!("{} {place}, not called there", hit.call))
@@ -303,7 +314,7 @@ fn fix(hit: &Hit, logger: Option<&str>) -> String {
         Weight::Leftover => "remove it".into(),
         Weight::Mention => "see where it is called".into(),
         Weight::Alert | Weight::Ask => "tell it in the page".into(),
-        Weight::Console | Weight::Print => match logger {
+        Weight::Console | Weight::Print | Weight::Answer => match logger {
             Some(logger) => format!("remove it or use {logger}"),
             None => "remove it or use a logger".into(),
         },

@@ -1,11 +1,12 @@
-//! Finding reports of test runs on disk and telling their formats apart. Reports are usually ignored by git, so this
-//! walks the folder itself, bounded, around dependencies and caches. Reads no report further than its head.
+//! Finding reports of test runs on disk and telling their formats apart. Reports are usually ignored by git, so this asks
+//! the disk, and goes around dependencies and caches. Reads no report further than its head.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::domain::clock::Timestamp;
 use crate::gates::context::Repo;
+use crate::gates::facts::disk::Disk;
 use crate::gates::import::{junit, xml};
 use crate::gates::patterns;
 
@@ -65,21 +66,12 @@ pub struct Found {
     pub modified: Timestamp,
 }
 
-/// Reports lie a few folders deep: `packages/web/target/site/cobertura/coverage.xml`.
-const DEPTH_MAX: usize = 8;
-/// A work tree larger than this is searched in part; naming the report in `reports` finds it anyway.
-const ENTRIES_MAX: usize = 200_000;
 /// The root element stands in the first bytes.
 const HEAD_BYTES: u64 = 4096;
 
-const SKIPPED_FOLDERS: [&str; 17] = [
-    ".git",
-    "node_modules",
+/// Beside those that the disk is not asked for.
+const SKIPPED_FOLDERS: [&str; 11] = [
     "bower_components",
-    "vendor",
-    ".venv",
-    "venv",
-    "site-packages",
     ".tox",
     ".nox",
     "__pycache__",
@@ -96,30 +88,31 @@ const SKIPPED_FOLDERS: [&str; 17] = [
 pub struct Reports(pub Vec<Found>);
 
 pub fn of(repo: &Repo, named: &[String]) -> Arc<Reports> {
-    repo.once(named, || Reports(find(&repo.root, named)))
+    repo.once(named, || Reports(find(repo, named)))
 }
 
-/// All reports below `root`, by path. `named` (gitignore patterns) replaces the search by name; formats are still told
-/// apart by content.
-fn find(root: &Path, named: &[String]) -> Vec<Found> {
-    let named = patterns::matcher(root, named);
-    let walk = ignore::WalkBuilder::new(root)
-        .standard_filters(false)
-        .follow_links(false)
-        .max_depth(Some(DEPTH_MAX))
-        .sort_by_file_name(|a, b| a.cmp(b))
-        .filter_entry(|e| !SKIPPED_FOLDERS.iter().any(|s| e.file_name() == *s && e.depth() > 0))
-        .build();
+/// All reports on the disk. `named` (gitignore patterns) replaces the search by name; formats are still told apart by
+/// content.
+fn find(repo: &Repo, named: &[String]) -> Vec<Found> {
+    let named = patterns::matcher(&repo.root, named);
+    let is_aside = |path: &str| SKIPPED_FOLDERS.iter().any(|skipped| path.contains(skipped) && below(path, skipped));
     let mut out = Vec::new();
-    for entry in walk.take(ENTRIES_MAX).flatten().filter(|e| e.file_type().is_some_and(|t| t.is_file())) {
-        let Ok(relative) = entry.path().strip_prefix(root) else { continue };
-        let path = relative.to_string_lossy().replace('\\', "/");
-        let wanted = named.as_ref().is_none_or(|n| n.matched(relative, false).is_ignore());
-        let Some(format) = wanted.then(|| format_of(entry.path(), &path, named.is_some())).flatten() else { continue };
-        let Ok(meta) = entry.metadata() else { continue };
-        out.push(Found { path, format, bytes: meta.len(), modified: modified(&meta) });
+    for path in Disk::of(repo).0.iter().filter(|path| !is_aside(path)) {
+        if named.as_ref().is_some_and(|named| !named.matched(path, false).is_ignore()) {
+            continue;
+        }
+        let full = repo.root.join(path);
+        let Some(format) = format_of(&full, path, named.is_some()) else { continue };
+        let Ok(meta) = full.symlink_metadata() else { continue };
+        out.push(Found { path: path.clone(), format, bytes: meta.len(), modified: modified(&meta) });
     }
+    out.sort_by(|a, b| a.path.cmp(&b.path));
     out
+}
+
+/// Does the path lie in a folder of that name?
+fn below(path: &str, folder: &str) -> bool {
+    path.rsplit_once('/').is_some_and(|(folders, _)| folders.split('/').any(|f| f == folder))
 }
 
 /// Modification time in whole milliseconds; the epoch where the file system keeps none.
@@ -258,15 +251,15 @@ mod tests {
             ("node_modules/a/lcov.info", "TN:\n"),
             ("odd/name.txt", "SF:a.c\nend_of_record\n"),
         ]);
-        let found: Vec<_> = find(dir.path(), &[]).into_iter().map(|f| (f.path, f.format)).collect();
+        let found: Vec<_> = find(&testing::open(dir.path()), &[]).into_iter().map(|f| (f.path, f.format)).collect();
         let expect = [
             ("build/jacoco.xml", Format::JaCoCo),
             ("cover.out", Format::GoCover),
+            ("coverage.xml", Format::Cobertura),
             ("coverage/clover.xml", Format::Clover),
             ("coverage/cobertura-coverage.xml", Format::Cobertura),
             ("coverage/coverage-final.json", Format::Istanbul),
             ("coverage/lcov.info", Format::Lcov),
-            ("coverage.xml", Format::Cobertura),
             ("ctrf/ctrf-report.json", Format::Ctrf),
             ("cypress/mochawesome.json", Format::Mocha),
             ("junit.xml", Format::JUnit),
@@ -277,7 +270,7 @@ mod tests {
             ("unit.tap", Format::Tap),
         ];
         assert_eq!(found, expect.map(|(p, f)| (p.to_string(), f)));
-        let named = find(dir.path(), &["odd/*.txt".into()]);
+        let named = find(&testing::open(dir.path()), &["odd/*.txt".into()]);
         assert_eq!(named.len(), 1);
         assert_eq!(named[0].format, Format::Lcov);
     }

@@ -1,7 +1,8 @@
 //! What part a file plays: product code, or one of the kinds that never ship or may speak to a terminal. Decided by
 //! path, by the manifests' entry points, and by the first lines. Knows no rule; every gate that reads source asks here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use super::super::context::Repo;
 use super::dotnet::{Project, Projects};
@@ -176,6 +177,12 @@ const FOLDERS: [(Role, &[&str]); 4] = [
     ),
 ];
 
+/// The first of [`FOLDERS`] that names the folder.
+static BY_FOLDER: LazyLock<HashMap<&str, usize>> = LazyLock::new(|| {
+    let all = FOLDERS.iter().enumerate().rev();
+    all.flat_map(|(nth, (_, folders))| folders.iter().map(move |folder| (*folder, nth))).collect()
+});
+
 impl Role {
     /// From the path alone.
     pub fn of_path(path: &str) -> Role {
@@ -184,21 +191,17 @@ impl Role {
         // Below `src/main/java` a folder is a package: `org/springframework/samples/petclinic` is no sample.
         let jvm = |w: &[&str]| w[..2] == ["src", "main"] && matches!(w[2], "java" | "kotlin" | "scala" | "groovy");
         let packages = segments.windows(3).position(jvm).map_or(segments.len(), |at| at + 3);
-        // `commands` is a script folder only where frameworks put their chores: Django's management/commands.
-        let in_folder = |folder: &str| match folder {
-            "commands" => segments.windows(2).any(|w| w == ["management", "commands"]),
-            "doc" | "coverage" | "build" | "out" | "target" => segments.first() == Some(&folder),
+        let says = |at: usize, folder: &str| match folder {
+            // A script folder only where frameworks put their chores: Django's management/commands.
+            "commands" => at > 0 && segments[at - 1] == "management",
+            "doc" | "coverage" | "build" | "out" | "target" => at == 0,
             // `com/example/shop` is a package, where most Java projects begin.
-            "example" => segments
-                .iter()
-                .enumerate()
-                .any(|(i, s)| *s == folder && !(i > 0 && matches!(segments[i - 1], "com" | "org" | "net" | "io"))),
-            _ => segments[..packages].contains(&folder),
+            "example" => at == 0 || !matches!(segments[at - 1], "com" | "org" | "net" | "io"),
+            _ => at < packages,
         };
-        for (role, folders) in FOLDERS {
-            if folders.iter().any(|f| in_folder(f)) {
-                return role;
-            }
+        let known = segments.iter().enumerate().filter(|(at, folder)| says(*at, folder));
+        if let Some(nth) = known.filter_map(|(_, folder)| BY_FOLDER.get(folder)).min() {
+            return FOLDERS[*nth].0;
         }
         if let Some(role) = name.ends_with(".cs").then(|| segments.iter().find_map(|s| dotnet_folder(s))).flatten() {
             return role;

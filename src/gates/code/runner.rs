@@ -29,8 +29,13 @@ pub fn command(repo: &Repo) -> &'static str {
     }
 }
 
-/// Test files: by name, or Rust sources with tests inside.
+/// How many test files there are: by name, or Rust sources with tests inside.
 pub fn test_files(repo: &Repo) -> u64 {
+    struct Tests(u64);
+    repo.once(&[], || Tests(repo.known("code.test_files", || count(repo)))).0
+}
+
+fn count(repo: &Repo) -> u64 {
     let is_test = |path: &str, bytes: u64| match Role::of_path(path) {
         Role::Test => !["fixtures", "testdata", "__mocks__"].iter().any(|f| path.split('/').any(|s| s == *f)),
         Role::Product | Role::Cli if path.ends_with(".rs") && bytes <= SOURCE_FILE_BYTES_MAX => {

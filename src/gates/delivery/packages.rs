@@ -75,7 +75,8 @@ pub fn published(repo: &Repo, facts: &Facts) -> Option<String> {
 /// What could not be told of production (`unknown`: the reasons) is no question about a package that runs on no server.
 pub fn settled(outcome: Outcome, unknown: &[&str], repo: &Repo, facts: &Facts) -> Outcome {
     let asked = outcome.reason.as_deref().is_some_and(|reason| unknown.contains(&reason));
-    match published(repo, facts).filter(|_| asked && outcome.verdict == Verdict::Error) {
+    let unknown = asked && outcome.verdict == Verdict::Error;
+    match unknown.then(|| published(repo, facts)).flatten() {
         Some(proof) => Outcome::skip("not-deployed", proof),
         None => outcome,
     }
@@ -83,12 +84,16 @@ pub fn settled(outcome: Outcome, unknown: &[&str], repo: &Repo, facts: &Facts) -
 
 /// The manifest at the root, when the repository is a package.
 pub fn package(repo: &Repo) -> Option<String> {
+    struct Package(Option<String>);
+    repo.once(&[], || Package(find(repo))).0.clone()
+}
+
+fn find(repo: &Repo) -> Option<String> {
     let deployable = |path: &str| {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let name = name.to_ascii_lowercase();
-        let shallow = folder.matches('/').count() < 2;
-        let aside = folder.split('/').any(|f| ASIDE.contains(&f));
-        shallow && !aside && (DEPLOYABLE.contains(&name.as_str()) || name.starts_with("dockerfile."))
+        let named = DEPLOYABLE.contains(&name.as_str()) || name.starts_with("dockerfile.");
+        named && folder.matches('/').count() < 2 && !folder.split('/').any(|f| ASIDE.contains(&f))
     };
     if repo.files.iter().any(|f| deployable(&f.path)) {
         return None;

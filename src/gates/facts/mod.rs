@@ -7,6 +7,7 @@
 
 pub mod changelog;
 mod content;
+pub mod disk;
 pub mod git;
 mod manifests;
 mod names;

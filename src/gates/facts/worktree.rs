@@ -51,8 +51,14 @@ impl WorkTree {
 
     /// Tracked paths, relative to git's top level. A path in conflict comes once for each side.
     pub fn tracked(&self) -> Result<impl Iterator<Item = &str>, GitError> {
+        Ok(self.blobs()?.map(|(_, path)| path))
+    }
+
+    /// The same with the contents' ids, before them: (blob, path).
+    pub fn blobs(&self) -> Result<impl Iterator<Item = (&str, &str)>, GitError> {
         let index = self.index.as_ref().map_err(Clone::clone)?;
-        Ok(index.split('\0').filter_map(|row| row.split_once('\t')).map(|(_, path)| path))
+        let rows = index.split('\0').filter_map(|row| row.split_once('\t'));
+        Ok(rows.map(|(head, path)| (head.split(' ').nth(1).unwrap_or_default(), path)))
     }
 
     /// What differs from HEAD or the index, or is new and not ignored: (two letters of git-status(1), path).

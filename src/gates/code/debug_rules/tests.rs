@@ -100,7 +100,11 @@ fn python() {
         &["2:1 print (-)", "4:1 pprint.pprint (-)"],
     );
     check("a.py", "# breakpoint()\ns = 'print(1)'\nself.print(1)\ndebug.breakpoint()\n", &[]);
-    check("a.py", "if __name__ == '__main__':\n    print(1)\n    breakpoint()\n", &["3:5 breakpoint (-)"]);
+    check(
+        "a.py",
+        "if __name__ == '__main__':\n    print(1)\n    breakpoint()\n",
+        &["2:5 print (-)", "3:5 breakpoint (-)"],
+    );
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn prints_warn_only_beside_a_logger() {
     let go: &[(&str, &str)] = &[("a.go", "package a\nfunc F() { fmt.Println(1) }\n")];
     check(go, Verdict::Warn, &["a.go:2:12 print"]);
     assert_eq!(run_with(go, &[], &Config::default()).verdict, Verdict::Pass);
-    let allow = Config { allow: vec!["fmt.Println".into()] };
+    let allow = Config { allow: vec!["fmt.Println".into()], ..Config::default() };
     assert_eq!(run_with(go, &[("logger", "zap")], &allow).verdict, Verdict::Pass);
 }
 
@@ -172,7 +172,7 @@ fn evidence_shows_no_data() {
 #[test]
 fn allow_wants_names() {
     assert_eq!(Config::default().validate(), []);
-    assert_eq!(Config { allow: vec!["console.log()".into(), "".into()] }.validate().len(), 2);
+    assert_eq!(Config { allow: vec!["console.log()".into(), "".into()], strict: true }.validate().len(), 2);
 }
 
 #[test]
@@ -194,4 +194,19 @@ fn csharp_by_its_project() {
     assert_eq!((outcome.verdict, outcome.known), (Verdict::Pass, Some(1)));
     let outcome = run(&[("A.cs", "class A { string s = \"Debugger\n; }"), ("B.cs", "class B { }")]);
     assert_eq!((outcome.verdict, outcome.reason.as_deref()), (Verdict::Error, Some("unparsable")));
+}
+
+#[test]
+fn programs_may_answer_unless_strict() {
+    let files = [
+        ("shop/report.py", "import argparse\nprint(1)\n"),
+        ("shop/prices.py", "if __name__ == '__main__':\n    print(1)\n"),
+        ("bin/shop.js", "console.log(1);\n"),
+    ];
+    let logger = [("logger", "structlog")];
+    assert_eq!(run_with(&files, &logger, &Config::default()).verdict, Verdict::Pass);
+    let strict = run_with(&files, &logger, &Config { strict: true, ..Config::default() });
+    let places: Vec<_> = strict.findings.iter().map(|f| (f.file.as_deref().unwrap(), f.line.unwrap())).collect();
+    assert_eq!(places, [("bin/shop.js", 1), ("shop/report.py", 2), ("shop/prices.py", 2)]);
+    assert_eq!(strict.verdict, Verdict::Fail);
 }

@@ -1,5 +1,6 @@
 //! Secrets that were in the repository once: every line that any commit added, every message, what merges brought of
-//! their own, and what git shows no lines of (archives, other encodings). Deleting a line does not un-leak it.
+//! their own, what the first commits began with, and what git shows no lines of (archives, other encodings). Deleting a
+//! line does not un-leak it.
 //!
 //! All refs count (branches, tags, notes, remotes, stashes) and `HEAD`. Lines are asked of several `git diff-tree` at a
 //! time, so nothing is kept but what was found; contents are read by blob id, each once.
@@ -133,17 +134,19 @@ impl Part {
 pub(super) fn look(git: &Git, own: &Gitleaks, present: &HashSet<Value>, time: Duration) -> Result<History, GitError> {
     let until = Instant::now() + time;
     let shallow = git.run(&["rev-parse", "--is-shallow-repository"])?.trim() == "true";
-    let (plain, merges) = commits(git, until)?;
+    let Commits { roots, plain, merges } = commits(git, until)?;
     let mut out = History { shallow, refs: refs(git)?, ..History::default() };
     out.merges = merges.len() as u64;
-    out.commits = plain.len() as u64 + out.merges;
+    out.commits = (roots.len() + plain.len()) as u64 + out.merges;
 
     let chunks: Vec<&[String]> = plain.chunks(CHUNK).collect();
     let mut all = Part::default();
     for part in on_every_core(&chunks, |chunk| lines(git, chunk, own, present, until)) {
         all.join(part?);
     }
-    all.join(merged(git, &merges, present, until)?);
+    // A first commit, or the only one of a shallow clone, has whole files, most of them as the work tree still has them.
+    all.join(made(git, &roots, &["--diff-filter=AMT"], present, until)?);
+    all.join(made(git, &merges, &["-c"], present, until)?);
     let (found, blobs, left) = blobs::look(git, all.met, own, present, until)?;
     all.found.join(found);
     (out.blobs, out.blobs_left, out.unread) = (blobs, left, all.unread);
@@ -152,9 +155,16 @@ pub(super) fn look(git: &Git, own: &Gitleaks, present: &HashSet<Value>, time: Du
     Ok(out)
 }
 
-/// Those with one parent or none, and those with more.
-fn commits(git: &Git, until: Instant) -> Result<(Vec<String>, Vec<String>), GitError> {
-    let (mut plain, mut merges) = (Vec::new(), Vec::new());
+/// By how many parents they have: none, one, more.
+#[derive(Default)]
+struct Commits {
+    roots: Vec<String>,
+    plain: Vec<String>,
+    merges: Vec<String>,
+}
+
+fn commits(git: &Git, until: Instant) -> Result<Commits, GitError> {
+    let mut out = Commits::default();
     // Older stashes are no refs: only their log names them.
     let stashes = git.run(&["rev-parse", "--verify", "--quiet", "refs/stash"]).is_ok();
     let stashes = if stashes { git.run(&["log", "-g", "--format=%H", "refs/stash"])? } else { String::new() };
@@ -164,11 +174,16 @@ fn commits(git: &Git, until: Instant) -> Result<(Vec<String>, Vec<String>), GitE
         let line = String::from_utf8_lossy(line);
         let mut hashes = line.split_whitespace();
         if let Some(hash) = hashes.next() {
-            if hashes.count() > 1 { &mut merges } else { &mut plain }.push(hash.to_string());
+            let kind = match hashes.count() {
+                0 => &mut out.roots,
+                1 => &mut out.plain,
+                _ => &mut out.merges,
+            };
+            kind.push(hash.to_string());
         }
         ControlFlow::Continue(())
     })?;
-    Ok((plain, merges))
+    Ok(out)
 }
 
 fn left(until: Instant) -> Duration {
@@ -238,10 +253,16 @@ fn lines(
     Ok(part)
 }
 
-/// The messages of merges, and the files that they made other than in any parent.
-fn merged(git: &Git, merges: &[String], present: &HashSet<Value>, until: Instant) -> Result<Part, GitError> {
+/// The messages of these commits, and by their ids the files that they made: of a merge, those other than in any parent.
+fn made(
+    git: &Git,
+    commits: &[String],
+    how: &[&str],
+    present: &HashSet<Value>,
+    until: Instant,
+) -> Result<Part, GitError> {
     let mut part = Part::default();
-    if merges.is_empty() {
+    if commits.is_empty() {
         return Ok(part);
     }
     let (mut found, mut made) = (Found::default(), Vec::new());
@@ -250,19 +271,15 @@ fn merged(git: &Git, merges: &[String], present: &HashSet<Value>, until: Instant
             said(commit, &message, present, &mut found);
         }
     };
-    // `::100644 100644 100644 <id> <id> <id of the result> MM<TAB>path`.
     let other = |commit: &Commit, line: &[u8]| {
-        let text = String::from_utf8_lossy(line);
-        let Some((head, path)) = text.trim_end_matches('\n').split_once('\t').filter(|_| line.starts_with(b"::"))
-        else {
-            return;
-        };
-        let blob = head.split_whitespace().rev().nth(1).unwrap_or_default();
-        made.push((blob.to_string(), Met { path: path.to_string(), commit: commit.clone() }));
+        if let Some((path, blob)) = patch::made(line) {
+            made.push((blob, Met { path, commit: commit.clone() }));
+        }
     };
-    part.unread = asked(git, &["-c", "--raw", "--no-abbrev"], merges, until, each, other)?;
+    let how: Vec<&str> = how.iter().chain(&["--raw", "--no-abbrev"]).copied().collect();
+    part.unread = asked(git, &how, commits, until, each, other)?;
     part.found = found;
-    made.into_iter().filter(|(blob, _)| blob.bytes().any(|b| b != b'0')).for_each(|(blob, met)| part.meet(blob, met));
+    made.into_iter().for_each(|(blob, met)| part.meet(blob, met));
     Ok(part)
 }
 

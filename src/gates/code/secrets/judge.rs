@@ -13,7 +13,7 @@ impl Reach {
             Reach::NoGit => "not a git repository".into(),
             Reach::Failed(error) => error.to_string().into(),
             Reach::Looked(history) => serde_json::json!({
-                "range": "every commit that a ref, a stash or HEAD reaches: added lines, messages, and contents without lines",
+                "range": "every commit that a ref, a stash or HEAD reaches: added lines, messages, files of first commits and of merges, contents without lines",
                 "refs": history.refs, "commits": history.commits, "merges": history.merges,
                 "contents": history.blobs, "contents_left_out": history.blobs_left,
                 "commits_unread": history.unread, "shallow": history.shallow,

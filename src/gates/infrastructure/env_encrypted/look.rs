@@ -13,6 +13,7 @@ use super::Config;
 use crate::gates::code::role::Role;
 use crate::gates::code::syntax::Source;
 use crate::gates::context::{Repo, RepoFile};
+use crate::gates::facts::disk::Disk;
 use crate::gates::words::Words;
 use crate::gates::{Found, Reader, patterns};
 
@@ -201,19 +202,10 @@ pub(in crate::gates) fn dotenv_on_disk(repo: &Repo) -> Arc<Dotenv> {
 }
 
 fn search_dotenv(repo: &Repo) -> Vec<String> {
-    const SKIPPED: [&str; 7] = [".git", "node_modules", "vendor", "venv", ".venv", "target", "site-packages"];
-    ignore::WalkBuilder::new(&repo.root)
-        .standard_filters(false)
-        .follow_links(false)
-        .max_depth(Some(DEPTH_MAX))
-        .filter_entry(|e| !SKIPPED.iter().any(|s| e.file_name() == *s))
-        .build()
-        .flatten()
-        .filter(|e| e.file_type().is_some_and(|t| t.is_file()))
-        .filter(|e| e.metadata().is_ok_and(|m| m.len() <= SETTINGS_BYTES_MAX))
-        .filter_map(|e| Some(e.path().strip_prefix(&repo.root).ok()?.to_string_lossy().replace('\\', "/")))
-        .filter(|path| kind_of(path) == Some(Kind::Dotenv))
-        .collect()
+    let shallow = |path: &&String| path.matches('/').count() < DEPTH_MAX && !path.split('/').any(|f| f == "target");
+    let small = |path: &&String| repo.root.join(path).metadata().is_ok_and(|m| m.len() <= SETTINGS_BYTES_MAX);
+    let disk = Disk::of(repo);
+    disk.0.iter().filter(|path| kind_of(path) == Some(Kind::Dotenv)).filter(shallow).filter(small).cloned().collect()
 }
 
 fn is_yaml(path: &str) -> bool {

@@ -61,10 +61,29 @@ const SAME: [(&str, &[&str]); 8] = [
 
 /// Does a title, a tag or a checklist's item speak of the flow?
 pub fn speaks_of(text: &str, flow: &str) -> bool {
-    let text = format!(" {} ", words(text));
-    let own = words(flow);
-    let says = |phrase: &str| !phrase.is_empty() && text.contains(&format!(" {phrase} "));
-    says(&own) || SAME.iter().filter(|(name, _)| *name == own).flat_map(|(_, same)| *same).any(|p| says(p))
+    Flow::new(flow).is_in(&spoken(text))
+}
+
+/// [`words`] with a blank at either end, for [`Flow::is_in`].
+pub fn spoken(text: &str) -> String {
+    format!(" {} ", words(text))
+}
+
+/// All that a flow is called, to be looked for in many texts.
+pub struct Flow(Vec<String>);
+
+impl Flow {
+    pub fn new(name: &str) -> Flow {
+        let own = words(name);
+        let same = SAME.iter().filter(|(name, _)| *name == own).flat_map(|(_, same)| *same).map(|s| s.to_string());
+        Flow(
+            same.chain([own.clone()]).filter(|phrase| !phrase.is_empty()).map(|phrase| format!(" {phrase} ")).collect(),
+        )
+    }
+
+    pub fn is_in(&self, spoken: &str) -> bool {
+        self.0.iter().any(|phrase| spoken.contains(phrase.as_str()))
+    }
 }
 
 /// The tag that a flow's tests may carry.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::flows::{speaks_of, tag};
+use super::flows::{Flow, speaks_of, tag};
 use super::lists::{Item, State};
-use super::look::{Bound, List, Seen};
+use super::look::{Bound, List, Seen, Title};
 use crate::domain::units::count;
 use crate::domain::verdict::{Finding, Outcome, Severity, Tier};
 use crate::gates::import::junit::CaseResult;
@@ -152,8 +152,8 @@ fn row(seen: &Seen, flow: &str, attested: &BTreeSet<String>) -> Row {
         }
         best.push(standing);
     }
-    let told = seen.titles.iter().find(|(title, _)| speaks_of(title, flow));
-    if let Some((title, (file, line))) = told {
+    let names = Flow::new(flow);
+    if let Some(Title { title, place: (file, line), .. }) = seen.titles.iter().find(|t| names.is_in(&t.spoken)) {
         best.push(Standing::Untold(format!("{title} ({file}:{line})")));
     }
     // A failure is not made good by something else that is green.

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::super::shown::{self, Place, Shown};
 use super::Config;
+use super::flows;
 use super::lists::{self, Item, State};
 use crate::domain::clock::Timestamp;
 use crate::domain::release::ReleaseId;
@@ -61,6 +62,14 @@ impl List {
     }
 }
 
+/// What a test in the sources is called, as it stands and as [`flows::spoken`].
+#[derive(Debug)]
+pub struct Title {
+    pub title: String,
+    pub spoken: String,
+    pub place: Place,
+}
+
 /// Everything the verdict rests on.
 #[derive(Debug, Default)]
 pub struct Seen {
@@ -70,7 +79,7 @@ pub struct Seen {
     /// Path and why.
     pub unreadable: Vec<(String, String)>,
     /// Titles of tests in the sources.
-    pub titles: Vec<(String, Place)>,
+    pub titles: Vec<Title>,
     pub test_files: u64,
     pub command: &'static str,
 }
@@ -111,7 +120,9 @@ pub fn look(repo: &Repo, config: &Config, rid: &ReleaseId, in_ci: bool, now: Tim
         }
     }
     seen.test_files = runner::test_files(repo);
-    seen.titles = repo.known("release.titles", || titles(repo));
+    let titles = repo.known("release.titles", || titles(repo));
+    let read = |(title, place): (String, Place)| Title { spoken: flows::spoken(&title), title, place };
+    seen.titles = titles.into_iter().map(read).collect();
     seen
 }
 
@@ -134,13 +145,14 @@ static EXPORT: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 fn list_kind(path: &str) -> Option<ListKind> {
+    let kind = list_kind_of_ending(path)?;
     // Templates of forges and texts about somebody else's QA are no lists.
     let hidden = path.split('/').any(|p| p.starts_with('.'));
     let foreign = matches!(Role::of_path(path), Role::Vendored | Role::Test | Role::Generated);
     if hidden || foreign || !(MARKDOWN.is_match(path) || EXPORT.is_match(path)) {
         return None;
     }
-    list_kind_of_ending(path)
+    Some(kind)
 }
 
 fn list_kind_of_ending(path: &str) -> Option<ListKind> {

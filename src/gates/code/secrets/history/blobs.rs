@@ -28,12 +28,13 @@ pub(super) fn look(
     if met.is_empty() {
         return Ok((Found::default(), 0, 0));
     }
-    // What the index has was read in the work tree.
-    git.stream(&["ls-files", "--stage"], left(until), |line| {
-        let blob = String::from_utf8_lossy(line).split_whitespace().nth(1).map(String::from);
-        blob.and_then(|blob| met.remove(&blob));
-        ControlFlow::Continue(())
-    })?;
+    // What the disk has as the index knows it was read there.
+    let unstaged: HashSet<&str> = git.work_tree().unstaged()?.collect();
+    for (blob, path) in git.work_tree().blobs()?.filter(|(_, path)| !unstaged.contains(path)) {
+        if met.get(blob).is_some_and(|met| met.path == path) {
+            met.remove(blob);
+        }
+    }
     let mut names: Vec<&String> = met.keys().collect();
     names.sort();
     let (mut wanted, mut out_of, mut bytes) = (Vec::new(), 0, 0);

@@ -161,11 +161,29 @@ fn new_side(hunk: &[u8]) -> (u32, u32) {
 fn named(names: &[u8]) -> Option<String> {
     let names = names.strip_suffix(b"\n").unwrap_or(names);
     let second = names.get(names.len() / 2 + 1..)?;
-    let bare = match second.strip_prefix(b"\"") {
-        Some(quoted) => unquoted(quoted.strip_suffix(b"\"")?),
-        None => second.to_vec(),
-    };
-    Some(String::from_utf8_lossy(bare.strip_prefix(b"b/")?).into_owned())
+    Some(String::from_utf8_lossy(bare(second)?.strip_prefix(b"b/")?).into_owned())
+}
+
+/// Path and blob of `::100644 100644 100644 <id> <id> <id of the result> MM<TAB>path`, which has a colon for each parent,
+/// and one where there is none.
+pub(super) fn made(line: &[u8]) -> Option<(String, String)> {
+    const SUBMODULE: &str = "160000";
+    let parents = line.iter().take_while(|b| **b == b':').count();
+    let tab = line.iter().position(|b| *b == b'\t').filter(|_| parents > 0)?;
+    let head = String::from_utf8_lossy(line.get(parents..tab)?);
+    let words: Vec<&str> = head.split_whitespace().collect();
+    let (mode, blob) = (words.get(parents)?, words.get(2 * parents + 1)?);
+    let path = bare(line[tab + 1..].strip_suffix(b"\n").unwrap_or(&line[tab + 1..]))?;
+    let is_file = *mode != SUBMODULE && blob.bytes().any(|b| b != b'0');
+    is_file.then(|| (String::from_utf8_lossy(&path).into_owned(), blob.to_string()))
+}
+
+/// A name out of its quotes, if it has any.
+fn bare(name: &[u8]) -> Option<Vec<u8>> {
+    match name.strip_prefix(b"\"") {
+        Some(quoted) => Some(unquoted(quoted.strip_suffix(b"\"")?)),
+        None => Some(name.to_vec()),
+    }
 }
 
 /// As a C program would read it.

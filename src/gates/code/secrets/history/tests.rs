@@ -113,3 +113,19 @@ fn what_is_missing_is_said_and_the_rest_is_read() {
     assert!(outcome.summary.contains("objects of 1 commit are missing"), "{}", outcome.summary);
     assert_eq!(range(&outcome)["commits_unread"], 1);
 }
+
+#[test]
+fn a_file_of_the_first_commit_is_read_unless_the_disk_still_has_it() {
+    let repo = Scratch::new();
+    let text = |n| format!("x('{}')\n", token(n));
+    repo.write("same.js", "1\n").write("edited.js", &text(1)).write("moved.js", &text(2)).write("gone.js", &text(3));
+    repo.commit("import");
+    repo.git(&["mv", "moved.js", "there.js"]);
+    std::fs::remove_file(repo.path().join("gone.js")).unwrap();
+    repo.commit("tidy");
+    repo.write("edited.js", "clean, not yet committed\n");
+    let outcome = judged(&repo);
+    // What was only moved is in the work tree, and told of there.
+    assert_eq!(places(&outcome), ["edited.js:1", "gone.js:1"]);
+    assert_eq!(range(&outcome)["contents"], 3);
+}
