@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -25,6 +24,7 @@ use crate::domain::sshsig::Ephemeral;
 use crate::domain::verdict::{GateResult, Verdict};
 use crate::gates::code::review::notes;
 use crate::gates::context::{AnnouncementReceipt, Receipts};
+use crate::gates::facts::git::as_author;
 use crate::gates::people::shelf;
 use crate::gates::proof::{COMMIT, Fixture, Page, REQUESTS, TODAY};
 use crate::gates::runner::Selection;
@@ -294,18 +294,7 @@ fn make(root: &Path, fixture: &Fixture, today: &str) -> anyhow::Result<String> {
 }
 
 fn git(root: &Path, args: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new("git")
-        .args(["-c", "user.name=Ann", "-c", "user.email=ann@example.com", "-c", "commit.gpgSign=false"])
-        .args(["-c", "tag.gpgSign=false", "-c", "core.hooksPath=/dev/null", "-C"])
-        .arg(root)
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .context("proofs make repositories and need git on PATH")?;
-    if !output.status.success() {
-        bail!("git {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    as_author(root, ("Ann", "ann@example.com"), args).context("proofs make repositories")
 }
 
 /// Serves the pages on a free loopback port until the token is cancelled.

@@ -3,9 +3,10 @@
 //! read it like any other.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
+
+use crate::gates::facts::git::as_author;
 
 pub const VERSION: &str = "1.4.0";
 
@@ -177,18 +178,7 @@ impl Repository {
     }
 
     fn git(&self, args: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new("git")
-            .args(["-c", "user.name=Tea Shop", "-c", "user.email=team@tea.example", "-c", "commit.gpgSign=false"])
-            .args(["-c", "tag.gpgSign=false", "-c", "core.hooksPath=/dev/null", "-C"])
-            .arg(&self.root)
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .context("the demo makes a repository and needs git on PATH")?;
-        if !output.status.success() {
-            bail!("git {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        as_author(&self.root, ("Tea Shop", "team@tea.example"), args).context("the demo makes a repository")
     }
 }
 

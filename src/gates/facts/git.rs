@@ -185,6 +185,20 @@ impl Git {
     }
 }
 
+/// Runs git in a repository that hypercare itself makes (a proof's, the demo's), as this author, and returns its standard
+/// output. No hooks, no signatures, nothing on its standard input, whatever the user's own configuration says.
+pub fn as_author(root: &Path, (name, email): (&str, &str), args: &[&str]) -> Result<String, GitError> {
+    let git = Git { root: root.to_path_buf(), work_tree: Arc::default() };
+    let (name, email) = (format!("user.name={name}"), format!("user.email={email}"));
+    let own = ["-c", &name, "-c", &email, "-c", "commit.gpgSign=false", "-c", "tag.gpgSign=false"];
+    let command = args.first().copied().unwrap_or_default().to_string();
+    git.run(&[&own[..], args].concat()).map_err(|error| match error {
+        GitError::Failed { message, .. } => GitError::Failed { command, message },
+        GitError::TooSlow { seconds, .. } => GitError::TooSlow { command, seconds },
+        GitError::Missing => GitError::Missing,
+    })
+}
+
 /// On a thread of its own: git may answer before it has read everything.
 fn feed(child: &mut Child, input: String) {
     if let Some(mut pipe) = child.stdin.take() {
@@ -328,5 +342,16 @@ mod tests {
         });
         assert!(matches!(stuck, Ok(()) | Err(GitError::TooSlow { .. })), "{stuck:?}");
         assert!(Git::discover(tempfile::tempdir().unwrap().path()).is_none());
+    }
+
+    #[test]
+    fn makes_repositories_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let git = |args: &[&str]| as_author(dir.path(), ("Tea Shop", "team@tea.example"), args);
+        git(&["init", "--quiet", "--initial-branch=main"]).unwrap();
+        git(&["commit", "--quiet", "--allow-empty", "--message", "first"]).unwrap();
+        assert_eq!(git(&["log", "--format=%s by %cE"]).unwrap(), "first by team@tea.example\n");
+        let error = git(&["tag", "--annotate", "v1", "--message", "v1", "nowhere"]).unwrap_err();
+        assert!(matches!(&error, GitError::Failed { command, .. } if command == "tag"), "{error}");
     }
 }
