@@ -298,6 +298,88 @@ fn a_waiver_is_worth_its_signature() {
     assert!(page.contains("by bob@example.com, UNSIGNED") && page.contains("unsigned: a waiver here"), "{page}");
 }
 
+/// A live payment key that no scanner finds in this file.
+fn leaked(tail: &str) -> String {
+    ["sk_", "live_", "51H8x2LKq9ZtV7bNw", "3RfYcD6mPj", tail].concat()
+}
+
+#[test]
+fn a_leaked_secret_is_rotated_and_somebody_answers_for_it() {
+    let house = House::new();
+    let (old, key) = (leaked("A4sEu"), "k".repeat(40));
+    house.write("src/pay.js", &format!("export const key = \"{old}\";\n"));
+    house.commit("pay");
+    let look = |env: &[(&str, &str)]| {
+        let run = house.check("code.secrets", env, &[]);
+        assert!(!run.to_string().contains(&old[8..]), "{run}");
+        run
+    };
+    let verdict = |env: &[(&str, &str)]| gate(&look(env))["verdict"].as_str().unwrap().to_string();
+    let print = |env: &[(&str, &str)]| gate(&look(env))["findings"][0]["fingerprint"].as_str().unwrap().to_string();
+    let sign = |who: &str, print: &str, env: &[(&str, &str)]| {
+        house.clear("attestations");
+        let args = ["attest", "code.secrets", "--rotated", print, "--on", "2026-01-05", "--key", &house.key(who)];
+        let (code, said) = house.run_in(env, &args);
+        assert_eq!(code, 0, "{said}");
+        said
+    };
+    assert_eq!(verdict(&[]), "fail");
+    // While it stands there, nobody's word helps.
+    sign("sue", &print(&[]), &[]);
+    assert_eq!(verdict(&[]), "fail");
+    house.write("src/pay.js", "export const key = process.env.PAY_KEY;\n");
+    house.clear("attestations");
+    house.commit("clean");
+    assert_eq!(verdict(&[]), "fail");
+    let by_place = print(&[]);
+    let said = sign("sue", &by_place, &[]);
+    assert!(
+        said.contains("revoked at its provider on 2026-01-05 by sue@example.com") && said.contains(&by_place),
+        "{said}"
+    );
+    let file = house.only("attestations", ".json");
+    assert!(house.verifies("sue", "hypercare-attest", &file));
+    let run = look(&[]);
+    let finding = &gate(&run)["findings"][0];
+    assert_eq!((&gate(&run)["verdict"], &run["ignored"]), (&"pass".into(), &serde_json::json!([])), "{run}");
+    assert!(
+        finding["suppressed"].as_str().unwrap().starts_with("rotated on 2026-01-05 by sue@example.com"),
+        "{finding}"
+    );
+    assert_eq!(run["suppressions"][0]["means"], "attestation");
+    // One letter.
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("2026-01-05", "2026-01-06")).unwrap();
+    let run = look(&[]);
+    assert_eq!(gate(&run)["verdict"], "fail");
+    assert!(run["ignored"][0]["why"].as_str().unwrap().contains("does not fit the message"), "{run}");
+    // Nobody knows Eve.
+    assert!(sign("eve", &by_place, &[]).contains("it does not count yet"));
+    assert_eq!(verdict(&[]), "fail");
+    // With the team's key the secret itself is meant, and with no other.
+    let (ours, other) =
+        ([("HYPERCARE_KEY", key.as_str())], [("HYPERCARE_KEY", "another-key-of-forty-characters-or-so")]);
+    let by_value = print(&ours);
+    assert!(by_value.starts_with(&format!("{by_place}-")), "{by_value}");
+    sign("sue", &by_value, &ours);
+    assert_eq!(verdict(&ours), "pass");
+    for (env, why) in [(&other[..], "another HYPERCARE_KEY"), (&[], "HYPERCARE_KEY, which is not set here")] {
+        let run = look(env);
+        let fix = gate(&run)["findings"][0]["fix"].as_str().unwrap();
+        assert!(gate(&run)["verdict"] == "fail" && fix.contains(why), "{run}");
+    }
+    let (code, said) = house.run_in(&[("HYPERCARE_KEY", "hunter2")], &["check", "--only", "code.secrets"]);
+    assert!(
+        code == 2 && said.contains("HYPERCARE_KEY has fewer than 32 characters") && !said.contains("hunter2"),
+        "{said}"
+    );
+    for wrong in [&["code.secrets", "--rotated", "hunter2hunter2"][..], &["release.qa", "--rotated", &by_place]] {
+        let (code, said) = house.run_in(&[], &[&["attest", "--key", &house.key("sue")], wrong].concat());
+        assert!(code == 2 && (said.contains("is no fingerprint") || said.contains("attest code.secrets")), "{said}");
+    }
+    house.no_key_below(&house.repo());
+}
+
 #[test]
 fn a_review_is_signed_and_counts() {
     let house = House::new();

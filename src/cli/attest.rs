@@ -19,9 +19,11 @@ use crate::domain::units::{Span, prose};
 use crate::gates;
 use crate::gates::context::Repo;
 use crate::gates::facts::{rid, walk};
-use crate::gates::people::attestation::{self, LIFE_MAX};
+use crate::gates::people::attestation::{self, LIFE_MAX, ROTATED_LIFE_MAX};
 use crate::gates::people::shelf::{ATTESTATIONS, Shelf};
-use crate::gates::people::statement::{self, Answer, Bound, Exhibit, NAMESPACE, SCHEMA, Statement};
+use crate::gates::people::statement::{
+    self, Answer, Bound, Exhibit, NAMESPACE, Rotated, SCHEMA, SECRETS, Statement, Words,
+};
 use crate::gates::people::trust::Role;
 use crate::gates::people::{About, People, demands};
 use crate::net::safety::{Guard, Safety};
@@ -37,6 +39,7 @@ has changed.
 Examples:
   hypercare attest release.announcement --evidence https://status.shop.example/42 --key ~/.ssh/id_ed25519
   hypercare attest release.qa --flow checkout --evidence qa/checkout.pdf --role qa
+  hypercare attest code.secrets --rotated 0f3c…,91ab… --on 2026-11-20 --evidence rotation.log
   hypercare attest code.review --export in-toto > review.intoto.jsonl")]
 pub struct Args {
     /// The gate, or goal.NAME for a goal none of whose gates apply
@@ -47,15 +50,25 @@ pub struct Args {
     /// What you looked at; a file is hashed, a URL fetched and hashed; may be given several times
     #[arg(long, value_name = "FILE|URL")]
     evidence: Vec<String>,
-    /// How long you answer for it, at most 90d
-    #[arg(long, value_name = "DURATION", default_value = "30d")]
-    expires: Span,
+    /// How long you answer for it, at most 90d, 730d for rotated secrets [default: 30d, 365d]
+    #[arg(long, value_name = "DURATION")]
+    expires: Option<Span>,
     /// In which role you sign
     #[arg(long, value_name = "ROLE")]
     role: Option<Role>,
     /// One flow, or another part of the gate, instead of all of it
     #[arg(long, visible_alias = "subject", value_name = "NAME")]
     flow: Option<String>,
+    /// Of code.secrets: these secrets of the history were revoked at those who gave them out; fingerprints as in the
+    /// JSON output, commas between
+    #[arg(long, value_name = "FINGERPRINT", value_delimiter = ',', conflicts_with_all = ["flow", "export"])]
+    rotated: Vec<String>,
+    /// The day on which the last of them was revoked, as 2026-11-20 [default: today]
+    #[arg(long, value_name = "DAY", requires = "rotated")]
+    on: Option<String>,
+    /// Who has revoked them [default: the signer]
+    #[arg(long, value_name = "NAME", requires = "rotated")]
+    by: Option<String>,
     /// A private key, or the .pub of one that your agent holds [default: git's user.signingkey]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -104,8 +117,13 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
         return export(&repo, &args.gate);
     }
     let rid = bound(&about)?;
-    if args.expires.get() > LIFE_MAX {
-        return Err(usage(format!("nobody answers for longer than {}", prose(LIFE_MAX))).into());
+    let (usual, most) = match args.rotated.is_empty() {
+        true => (Duration::from_secs(30 * 86_400), LIFE_MAX),
+        false => (Duration::from_secs(365 * 86_400), ROTATED_LIFE_MAX),
+    };
+    let life = args.expires.map_or(usual, Span::get);
+    if life > most {
+        return Err(usage(format!("nobody answers for longer than {}", prose(most))).into());
     }
     let git = repo.git.as_ref();
     let key = match args.dry_run {
@@ -116,20 +134,23 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
         Some(key) => key.name(args.signer.clone(), &people.trust, NAMESPACE, git, now),
         None => args.signer.clone().unwrap_or_else(|| "nobody yet".into()),
     };
-    let statement = Statement {
+    let rotated = rotated(&args, &signer, now)?;
+    let mut statement = Statement {
         schema: SCHEMA.into(),
-        statement: statement::words(&args.gate, &line, args.flow.as_deref(), &about.service, &rid, args.answer),
+        statement: Words::default(),
         gate: args.gate.clone(),
         subject: args.flow.clone(),
         service: about.service.clone(),
         rid,
         answer: args.answer,
+        rotated,
         evidence: exhibits(&args.evidence, &repo, global).await?,
         signer,
         role: args.role.or(demands::of(&args.gate).role.filter(|_| people.trust.in_force && !external)),
         issued: now.rfc3339(),
-        expires: now.plus(args.expires.get()).rfc3339(),
+        expires: now.plus(life).rfc3339(),
     };
+    statement.statement = statement.todays_words(&line);
     let message = statement.canonical()?;
     let mut out = Out::stdout();
     if !args.format.is_json() {
@@ -155,11 +176,38 @@ fn checked_gate(args: &Args) -> Result<String, Failure> {
     })?;
     let all = gates::all();
     let about = all.iter().map(|g| g.about()).find(|a| a.id == args.gate);
+    if !args.rotated.is_empty() {
+        if args.gate != SECRETS || args.answer == Answer::No {
+            return Err(usage(format!(
+                "--rotated is about secrets that are no longer worth anything: attest {SECRETS}"
+            )));
+        }
+        return Ok(line);
+    }
     if about.is_some_and(|a| !a.attestable) && args.flow.is_none() && args.export.is_none() {
         let message = format!("nobody's word can stand in for {}: it must be shown", args.gate);
         return Err(usage(message).hint(format!("hypercare gates explain {}", args.gate)));
     }
     Ok(line)
+}
+
+/// What is said of secrets of the history, if anything is.
+fn rotated(args: &Args, signer: &str, now: Timestamp) -> Result<Option<Rotated>, Failure> {
+    if args.rotated.is_empty() {
+        return Ok(None);
+    }
+    let (today, text) =
+        (now.utc().date_naive(), |text: &Option<String>| text.as_deref().map(str::trim).map(String::from));
+    let mut fingerprints: Vec<String> = args.rotated.iter().map(|print| print.trim().to_string()).collect();
+    fingerprints.sort();
+    fingerprints.dedup();
+    let out = Rotated {
+        fingerprints,
+        on: text(&args.on).unwrap_or_else(|| today.to_string()),
+        by: text(&args.by).unwrap_or_else(|| signer.to_string()),
+    };
+    let hint = "hypercare check --only code.secrets --format json names the fingerprints";
+    out.check(today).map(|()| Some(out)).map_err(|why| usage(why).hint(hint))
 }
 
 fn bound(about: &About) -> Result<Bound, Failure> {
@@ -272,7 +320,8 @@ async fn of_url(guard: &std::sync::Arc<Guard>, url: Url) -> Exhibit {
 
 fn write(repo: &Repo, statement: &Statement, message: &str, now: Timestamp) -> Result<PathBuf, Failure> {
     use std::io::Write as _;
-    let part = statement.subject.as_deref().map(|s| format!("-{s}")).unwrap_or_default();
+    let subject = statement.subject.as_deref().or(statement.rotated.as_ref().map(|_| "rotated"));
+    let part = subject.map(|s| format!("-{s}")).unwrap_or_default();
     let name = format!("{}{part}-{}", statement.gate, now.utc().format("%Y%m%dT%H%M%SZ"));
     let name: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '_' }).collect();

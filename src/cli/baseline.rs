@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::check::{cache_dir, explained, subject};
+use super::check::{cache_dir, explained, fingerprint_key, subject};
 use super::config::Need;
 use super::output::{self, FormatArg, Out, Tone, clean_line, paint};
 use super::{Exit, Failure, Global};
@@ -181,6 +181,7 @@ async fn look(looks: Looks, root: &Path, global: &Global) -> anyhow::Result<Gate
         options: Options {
             selection: Selection { only: looks.only, skip: vec![], stages: vec![Stage::Static] },
             change,
+            fingerprint_key: fingerprint_key()?,
             ..Options::default()
         },
         progress: std::sync::Arc::new(|_, _| {}),

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Setup;
 use crate::domain::evidence::LedgerEntry;
+use crate::domain::fingerprint::{FingerprintKey, WeakKey};
 use crate::domain::verdict::GateRun;
 use crate::gates::context::{AnnouncementReceipt, Receipts};
 use crate::gates::evidence::Kept;
@@ -18,6 +19,8 @@ pub enum GatingError {
     #[error("no service {0} in the configuration")]
     NoService(String),
     #[error(transparent)]
+    Key(#[from] WeakKey),
+    #[error(transparent)]
     Gates(#[from] RunError),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -26,6 +29,7 @@ pub enum GatingError {
 /// One whole run for `service`, stored. Cancelling `stop` ends it within a second with what it has.
 pub async fn run(store: &Store, setup: &Setup, service: &str, stop: CancellationToken) -> Result<GateRun, GatingError> {
     let service_config = setup.services.get(service).ok_or_else(|| GatingError::NoService(service.into()))?.clone();
+    let fingerprint_key = FingerprintKey::read(|name| std::env::var(name).ok())?;
     let inputs = GateInputs {
         service: service.to_string(),
         service_config,
@@ -39,7 +43,7 @@ pub async fn run(store: &Store, setup: &Setup, service: &str, stop: Cancellation
         clock: store.clock.clone(),
         // A launch is decided on what is true now.
         cache_dir: None,
-        options: Options { allow_exec: setup.allow_exec, ..Options::default() },
+        options: Options { allow_exec: setup.allow_exec, fingerprint_key, ..Options::default() },
         progress: Arc::new(|gate, what| tracing::debug!(gate, what, "gate")),
         stop,
     };

@@ -10,6 +10,7 @@ pub mod cron;
 pub mod evidence;
 pub mod exposition;
 pub mod feedback;
+pub mod fingerprint;
 pub mod gap;
 pub mod incident;
 pub mod launch;

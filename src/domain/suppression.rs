@@ -19,6 +19,8 @@ pub enum Means {
     Baseline,
     /// `.hypercare/waivers`.
     Waiver,
+    /// `.hypercare/attestations`: a secret of the history was revoked.
+    Attestation,
     /// The configuration.
     Setting,
 }
@@ -31,6 +33,7 @@ impl Means {
             _ if text.starts_with("hypercare:allow") => Means::Inline,
             _ if text.starts_with("baseline, ") => Means::Baseline,
             _ if text.starts_with("waived by ") => Means::Waiver,
+            _ if text.starts_with("rotated on ") => Means::Attestation,
             _ if text.starts_with("allowed: ") || text.starts_with("ops_url ") => Means::Setting,
             _ if lists.iter().any(|l| text.starts_with(l)) => Means::List,
             _ => Means::Native,
@@ -44,6 +47,7 @@ impl Means {
             Means::List => "list",
             Means::Baseline => "baseline",
             Means::Waiver => "waiver",
+            Means::Attestation => "attestation",
             Means::Setting => "setting",
         }
     }

@@ -18,6 +18,7 @@ use super::people::attestation::Attestation;
 use super::people::base::Wanted;
 use super::sweep::{Found, Reader, Swept};
 use crate::domain::clock::{SharedClock, Timestamp};
+use crate::domain::fingerprint::FingerprintKey;
 use crate::domain::release::ReleaseId;
 use crate::domain::service::Profile;
 use crate::domain::verdict::{GateResult, Outcome};
@@ -216,6 +217,8 @@ pub struct GateContext {
     pub cache: Option<Arc<Cache>>,
     /// What people have signed, and who may.
     pub people: Arc<People>,
+    /// Names the secrets that are found, beside their places. `None`: places alone.
+    pub fingerprint_key: Option<FingerprintKey>,
     /// One live line per running gate: (gate id, what it does now).
     pub progress: Progress,
 }

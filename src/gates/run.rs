@@ -23,6 +23,7 @@ use super::waiver;
 use super::{Config, Gate, GateContext, Lock, decision};
 use crate::domain::clock::SharedClock;
 use crate::domain::evidence::Evidence;
+use crate::domain::fingerprint::FingerprintKey;
 use crate::domain::service::{Profile, ServiceConfig};
 use crate::domain::suppression;
 use crate::domain::verdict::GateRun;
@@ -68,6 +69,8 @@ pub struct Options {
     pub ci_commit: Option<String>,
     /// A change that is not merged is under check: what people sign is read from its base.
     pub change: Option<base::Change>,
+    /// `HYPERCARE_KEY`: fingerprints of secrets name the value too.
+    pub fingerprint_key: Option<FingerprintKey>,
 }
 
 /// What came of it.
@@ -145,6 +148,7 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
             let settings = serde_json::json!({
                 "config": config, "profile": profile.word(), "evidence": reports.key(started_at),
                 "base": wanted_base.as_ref().and_then(|w| w.branch.as_deref()), "attested": &people.attestations.valid,
+                "fingerprints": options.fingerprint_key.as_ref().map(FingerprintKey::id),
             });
             let repo = seen.repo.clone();
             off_thread(move || repo.and_then(|repo| Cache::open(&base, &repo, &settings))).await.map(Arc::new)
@@ -186,6 +190,7 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
         swept: Default::default(),
         cache,
         people: people.clone(),
+        fingerprint_key: options.fingerprint_key,
         progress: inputs.progress,
     });
     let forward = {

@@ -135,6 +135,7 @@ pub fn context(change: impl FnOnce(&mut GateContext)) -> (tempfile::TempDir, Gat
         swept: Default::default(),
         cache: None,
         people: Default::default(),
+        fingerprint_key: None,
         progress: Arc::new(|_, _| {}),
     };
     change(&mut ctx);

@@ -18,6 +18,7 @@ use super::people::shelf::{Shelf, WAIVERS};
 use super::people::trust::{Signer, Trust};
 use crate::domain::canonical::canonical;
 use crate::domain::clock::Timestamp;
+use crate::domain::fingerprint::{Meant, meant};
 use crate::domain::units::prose;
 use crate::domain::verdict::{Class, GateResult, Overlay, Severity, Verdict};
 
@@ -280,6 +281,13 @@ pub fn allowed(waiver: &Waiver, class: Class) -> Result<(), String> {
     Ok(())
 }
 
+/// Is one of the findings the one that was written down?
+fn noted_in(result: &GateResult, noted: &str) -> Meant {
+    let all: Vec<Meant> = result.findings.iter().map(|f| meant(noted, &f.fingerprint)).collect();
+    let doubtful = || all.iter().copied().find(|m| matches!(m, Meant::Doubtful(_)));
+    all.iter().copied().find(|m| *m == Meant::Yes).or_else(doubtful).unwrap_or(Meant::No)
+}
+
 /// Lays the waivers over one result. The verdict stays; notes (expired, too long) go into the hint.
 pub fn apply(result: &mut GateResult, waivers: &[Waiver], now: Timestamp) {
     if result.overlay.is_some() {
@@ -291,12 +299,20 @@ pub fn apply(result: &mut GateResult, waivers: &[Waiver], now: Timestamp) {
     let mut notes = Vec::new();
     let mut usable = Vec::new();
     for waiver in waivers {
-        let fits = match &waiver.fingerprint {
-            Some(print) => result.findings.iter().any(|f| f.fingerprint == *print),
-            None => waiver.names(&result.id),
-        };
-        if !fits || waiver.gate.as_ref().is_some_and(|g| *g != result.id) {
+        if waiver.gate.as_ref().is_some_and(|g| *g != result.id) {
             continue;
+        }
+        match &waiver.fingerprint {
+            Some(noted) => match noted_in(result, noted) {
+                Meant::Yes => {}
+                Meant::No => continue,
+                Meant::Doubtful(why) => {
+                    notes.push(format!("{} is ignored: {why}", waiver.file));
+                    continue;
+                }
+            },
+            None if waiver.names(&result.id) => {}
+            None => continue,
         }
         if let State::Lapsed(ago) = waiver.state(now) {
             notes.push(format!("the waiver by {} lapsed {} ago", waiver.approver, prose(ago)));
@@ -308,7 +324,8 @@ pub fn apply(result: &mut GateResult, waivers: &[Waiver], now: Timestamp) {
     }
     let mut by_finding: Option<&Waiver> = None;
     for waiver in usable.iter().filter(|w| w.fingerprint.is_some()) {
-        for finding in result.findings.iter_mut().filter(|f| Some(&f.fingerprint) == waiver.fingerprint.as_ref()) {
+        let noted = waiver.fingerprint.as_deref().unwrap_or_default();
+        for finding in result.findings.iter_mut().filter(|f| meant(noted, &f.fingerprint) == Meant::Yes) {
             let word = if waiver.signed { "" } else { " (unsigned)" };
             finding.suppressed =
                 Some(format!("waived by {}{word} until {}: {}", waiver.approver, waiver.expires, waiver.reason));

@@ -25,6 +25,7 @@ use super::output::{self, Out};
 use super::{Exit, Failure, Global};
 use crate::config::Secrets;
 use crate::daemon::gating;
+use crate::domain::fingerprint::FingerprintKey;
 use crate::domain::verdict::{Decision, GateRun};
 use crate::gates::runner::Selection;
 use crate::gates::{self, Checked, GateInputs, Options, RunError, Stage};
@@ -40,6 +41,9 @@ Examples:
   hypercare check --repo . --url https://staging.shop.example    no file needed
   hypercare check --stage static --format markdown      under a pull request
   hypercare check --only security --set safety.rps=3    one section, politely
+
+HYPERCARE_KEY in the environment (32 characters or more) puts a tag of the value into the fingerprints of
+secrets: what was waived or attested for one secret does not cover another one at the same place.
 
 Exit codes: 0 GO or GO WITH RISKS (--strict: GO only), 1 NO-GO, 3 could not decide, 4 refused for safety.")]
 pub struct Args {
@@ -154,6 +158,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     let receipts = gating::receipts(&store, &subject.service).await?;
     let root = subject.repo.clone().unwrap_or_else(|| PathBuf::from("."));
     let stages: Vec<Stage> = args.stage.iter().copied().map(Stage::from).collect();
+    let fingerprint_key = fingerprint_key()?;
     let inputs = GateInputs {
         service: subject.service.clone(),
         service_config: subject.service_config,
@@ -172,6 +177,7 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
             allow_exec: args.allow_exec,
             ci_commit: super::evidence::ci_commit(),
             change,
+            fingerprint_key,
         },
         progress: progress::lines(global.flags.quiet),
         stop: global.shutdown.clone(),
@@ -197,6 +203,12 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
 pub fn cache_dir() -> Option<PathBuf> {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     Some(absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?.join("hypercare"))
+}
+
+/// The team's key from the environment; see docs/signing.md.
+pub fn fingerprint_key() -> Result<Option<FingerprintKey>, Failure> {
+    FingerprintKey::read(|name| std::env::var(name).ok())
+        .map_err(|weak| Failure::new(Exit::Usage, weak.to_string()).hint("make one: openssl rand -hex 32"))
 }
 
 /// Opens the store as a tool beside the daemon; its errors name the folder.

@@ -18,6 +18,7 @@ mod history;
 mod judge;
 mod kubernetes;
 mod named;
+mod revoked;
 mod rules;
 mod scan;
 mod shape;
@@ -36,6 +37,7 @@ use self::allowed::Allowed;
 use self::gitleaks::{Asked, Gitleaks};
 use self::history::{History, Past};
 use self::judge::judge;
+use self::revoked::Revoked;
 use self::scan::{Hit, View, scan};
 use crate::domain::evidence::sha256_hex;
 use crate::domain::problem::Problem;
@@ -86,10 +88,10 @@ pub static ABOUT: About = About {
     skipped_for: &[],
     reads: "every file that git tracks or would track, also within archives; every line, message and archive that a \
             commit of any ref or stash brought; rules and allow lists of gitleaks, allow lists of detect-secrets and \
-            TruffleHog; imported reports of these and of kingfisher",
+            TruffleHog; signed statements that secrets were revoked; imported reports of these and of kingfisher",
     decides: "fails on tokens in a provider's format, unencrypted private keys, cloud keys, passwords in URLs, and random \
-              values given to names of secrets, now or in the history; warns on what only looks like one, in a shallow \
-              clone and without git",
+              values given to names of secrets, now or in the history (there until somebody signs that they were revoked: \
+              hypercare attest code.secrets --rotated); warns on what only looks like one, in a shallow clone and without git",
     fix: "revoke the secret at its provider first, then move it to a vault or the environment; deleting the line does not \
           un-leak it. No secret: hypercare:allow code.secrets -- <reason>",
 };
@@ -123,7 +125,9 @@ impl Gate for Secrets {
     }
 
     fn reader(&self, ctx: &GateContext) -> Option<Part> {
-        ctx.repo.as_ref().map(|repo| Part::new(Looking::new(repo, &ctx.config.code.secrets)))
+        let revoked = Revoked { key: ctx.fingerprint_key.clone(), said: ctx.people.rotations() };
+        let looking = |repo| Looking { revoked, ..Looking::new(repo, &ctx.config.code.secrets) };
+        ctx.repo.as_ref().map(|repo| Part::new(looking(repo)))
     }
 }
 
@@ -182,11 +186,13 @@ struct Looked {
 struct Looking {
     allowed: Allowed,
     excluded: Option<Gitignore>,
+    revoked: Revoked,
 }
 
 impl Looking {
     fn new(repo: &Repo, config: &Config) -> Looking {
-        Looking { allowed: Allowed::read(repo), excluded: patterns::matcher(Path::new(""), &config.exclude) }
+        let excluded = patterns::matcher(Path::new(""), &config.exclude);
+        Looking { allowed: Allowed::read(repo), excluded, revoked: Revoked::default() }
     }
 
     fn is_excluded(&self, path: &str) -> bool {
@@ -230,6 +236,7 @@ fn gather(repo: &Repo, looking: &Looking, found: Found<Looking>, config: &Config
             let ordinal = ordinals.entry(key).and_modify(|n| *n += 1).or_insert(0u32);
             let place = (told.line, told.column);
             let mut finding = finding(&told.hit, &told.path, place, &told.masked, *ordinal, None);
+            finding.fingerprint = looking.revoked.fingerprint(&finding.fingerprint, &told.hit.value.0);
             finding.suppressed = told.suppressed;
             if told.unreasoned {
                 finding.message.push_str("; the hypercare:allow beside it gives no reason and does not count");
@@ -243,20 +250,35 @@ fn gather(repo: &Repo, looking: &Looking, found: Found<Looking>, config: &Config
         None => Reach::NoGit,
         Some(git) => match history::look(git, &looking.allowed.gitleaks, &present, HISTORY_WITHIN) {
             Ok(mut history) => {
-                for past in std::mem::take(&mut history.past) {
-                    if looking.is_excluded(&past.path) {
-                        continue;
-                    }
-                    let mut finding = finding(&past.hit, &past.path, (past.line, 1), &past.masked, 0, Some(&past));
-                    finding.suppressed = looking.allowed.by(&past.asked(), past.line);
-                    seen.add(finding, &past.hit, Some(&past));
-                }
+                let past = std::mem::take(&mut history.past);
+                gone(&mut seen, looking, past);
                 Reach::Looked(history)
             }
             Err(error) => Reach::Failed(error),
         },
     };
     seen
+}
+
+/// Adds what only the history has.
+fn gone(seen: &mut Seen, looking: &Looking, past: Vec<Past>) {
+    // Several that stood on one line are told apart by their age: what comes later makes none of them another one.
+    let mut by_age: Vec<usize> = (0..past.len()).collect();
+    by_age.sort_by_key(|nth| (past[*nth].at, &past[*nth].commit, past[*nth].line, past[*nth].hit.place.start));
+    let (mut ordinals, mut ordinal) = (BTreeMap::new(), vec![0u32; past.len()]);
+    for nth in by_age {
+        let Past { hit, path, masked, .. } = &past[nth];
+        let next = ordinals.entry((path.as_str(), hit.name(), masked.as_str())).or_insert(0);
+        ordinal[nth] = *next;
+        *next += 1;
+    }
+    for (past, ordinal) in past.iter().zip(ordinal).filter(|(past, _)| !looking.is_excluded(&past.path)) {
+        let mut finding = finding(&past.hit, &past.path, (past.line, 1), &past.masked, ordinal, Some(past));
+        finding.fingerprint = looking.revoked.fingerprint(&finding.fingerprint, &past.hit.value.0);
+        finding.suppressed = looking.allowed.by(&past.asked(), past.line);
+        looking.revoked.cover(&mut finding);
+        seen.add(finding, &past.hit, Some(past));
+    }
 }
 
 /// By our rules, and by the team's own where ours see nothing.

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::demands::{self, Demand};
 use super::shelf::{ATTESTATIONS, Shelf};
-use super::statement::{self, Answer, NAMESPACE, SCHEMA, Statement};
+use super::statement::{self, Answer, NAMESPACE, Rotated, SCHEMA, Statement};
 use super::trust::{Role, Trust};
 use super::{About, authors};
 use crate::domain::canonical::canonical;
@@ -27,6 +27,8 @@ use crate::gates::facts::git::Git;
 
 /// Who answers for longer answers for another product.
 pub const LIFE_MAX: Duration = Duration::from_secs(90 * 86_400);
+/// What was revoked stays revoked, and the history stays; once in two years somebody looks again.
+pub const ROTATED_LIFE_MAX: Duration = Duration::from_secs(730 * 86_400);
 /// Clocks of two machines may differ by this much.
 const SKEW: Duration = Duration::from_secs(300);
 
@@ -48,6 +50,9 @@ pub struct Attestation {
     /// Pieces of evidence, and how many of them nobody can check.
     pub evidence: usize,
     pub unverifiable: usize,
+    /// Of secrets in the history; such a one says nothing of the gate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotated: Option<Rotated>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -161,20 +166,28 @@ fn check(
     }
     let signature = shelf.signatures(file).next().ok_or("it is not signed: there is no .sig beside it")?;
     let signer = trust.check(Some(&s.signer), NAMESPACE, message.as_bytes(), &signature, now)?;
-    let today = statement::words(&s.gate, &line, s.subject.as_deref(), &s.service, &s.rid, s.answer);
-    if today != s.statement {
+    if s.todays_words(&line) != s.statement {
         return Err("its words are no longer those of the checklist: sign today's".into());
     }
     if s.service != facts.about.service {
         return Err(format!("it is about {}, not about {}", s.service, facts.about.service));
     }
     let (issued, expires) = life(&s, now)?;
+    if let Some(rotated) = &s.rotated {
+        if s.gate != statement::SECRETS || s.answer != Answer::Yes || s.subject.is_some() {
+            return Err(format!("rotated secrets are of {}, of all of it, and the answer is yes", statement::SECRETS));
+        }
+        rotated.check(issued.utc().date_naive())?;
+    }
     let demand = demands::of(&s.gate);
     demanded(&s, &signer.roles, demand, trust, facts)?;
     if demand.four_eyes && facts.wrote(&signer.names)? {
         return Err(format!("{} wrote a part of this release, and nobody signs for his own work", s.signer));
     }
-    still_about(&s, demand, facts)?;
+    // What was revoked stays so, whatever is changed afterwards: it is about secrets, by their fingerprints.
+    if s.rotated.is_none() {
+        still_about(&s, demand, facts)?;
+    }
     let unverifiable = s.evidence.iter().filter(|e| e.sha256.is_none()).count();
     Ok(Attestation {
         file: file.into(),
@@ -189,6 +202,7 @@ fn check(
         expires,
         evidence: s.evidence.len(),
         unverifiable,
+        rotated: s.rotated,
     })
 }
 
@@ -207,8 +221,9 @@ fn life(s: &Statement, now: Timestamp) -> Result<(Timestamp, Timestamp), String>
     if issued > now.plus(SKEW) {
         return Err("issued in the future".into());
     }
-    if expires <= issued || expires.since(issued) > LIFE_MAX {
-        return Err(format!("it must live between now and {}", prose(LIFE_MAX)));
+    let most = if s.rotated.is_some() { ROTATED_LIFE_MAX } else { LIFE_MAX };
+    if expires <= issued || expires.since(issued) > most {
+        return Err(format!("it must live between now and {}", prose(most)));
     }
     if expires <= now {
         return Err(format!("it lapsed {} ago", prose(now.since(expires))));
@@ -255,11 +270,12 @@ fn still_about(s: &Statement, demand: Demand, facts: &Facts<'_>) -> Result<(), S
 
 /// Lays the attestations over one result; notes (refused ones, a "no") go into the hint.
 pub fn apply(result: &mut GateResult, attestable: bool, list: &Attestations) {
-    if !attestable || (matches!(result.verdict, Verdict::Pass | Verdict::Skip) && !result.blocks()) {
+    if matches!(result.verdict, Verdict::Pass | Verdict::Skip) && !result.blocks() {
         return;
     }
     let mut notes: Vec<String> = list.refused.iter().filter(|(g, _)| *g == result.id).map(|(_, n)| n.clone()).collect();
-    let own: Vec<&Attestation> = list.valid.iter().filter(|a| a.gate == result.id && a.subject.is_none()).collect();
+    let whole = |a: &&Attestation| attestable && a.gate == result.id && a.subject.is_none() && a.rotated.is_none();
+    let own: Vec<&Attestation> = list.valid.iter().filter(whole).collect();
     let no = own.iter().find(|a| !a.yes);
     if let Some(no) = no {
         notes.push(format!("{} has signed that the answer is no", no.signer));

@@ -83,7 +83,12 @@ impl People {
     /// Attestations of `gate` that count for this release: signed by somebody known, in the role that the gate asks for,
     /// neither lapsed nor overtaken. Answer "yes" only.
     pub fn attested<'p>(&'p self, gate: &'p str) -> impl Iterator<Item = &'p Attestation> {
-        self.attestations.valid.iter().filter(move |a| a.gate == gate && a.yes)
+        self.attestations.valid.iter().filter(move |a| a.gate == gate && a.yes && a.rotated.is_none())
+    }
+
+    /// What somebody known says of secrets that are in the history and worth nothing any more.
+    pub fn rotations(&self) -> Vec<Attestation> {
+        self.attestations.valid.iter().filter(|a| a.rotated.is_some()).cloned().collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::base::Wanted;
-use super::statement::{self, Answer, Bound, NAMESPACE, SCHEMA, Statement};
+use super::statement::{self, Answer, Bound, NAMESPACE, Rotated, SCHEMA, Statement};
 use super::*;
 use crate::domain::sshsig::Ephemeral;
 use crate::domain::verdict::{Class, Finding, GateResult, Goal, GoalState, Outcome, Overlay, Severity, Tier, Verdict};
@@ -59,6 +59,7 @@ impl House {
             service: "shop".into(),
             rid: bound,
             answer: Answer::Yes,
+            rotated: None,
             evidence: vec![],
             signer: format!("{who}@example.com"),
             role: None,
@@ -178,6 +179,60 @@ fn what_does_not_count() {
     house.refused("bob@example.com is not named as senior");
     house.lay(&house.statement("code.review", "ann"), "ann");
     house.refused("ann@example.com wrote a part");
+}
+
+/// Not of the gate, but of secrets in the history, by their fingerprints.
+#[test]
+fn rotated_secrets_are_named_and_stay_rotated() {
+    let house = House::new();
+    let print = "0123456789abcdef".to_string();
+    let with = |who: &str, change: &dyn Fn(&mut Statement)| {
+        let mut s = house.statement("code.secrets", "sue");
+        let on = "2026-11-20".into();
+        s.rotated = Some(Rotated { fingerprints: vec![print.clone()], on, by: "Olga of operations".into() });
+        s.expires = NOW.plus(400 * DAY).rfc3339();
+        change(&mut s);
+        s.statement = s.todays_words("");
+        house.lay(&s, who);
+    };
+    with("sue", &|_| {});
+    let valid = house.judged().unwrap();
+    assert_eq!(valid.rotated.map(|r| r.fingerprints), Some(vec![print.clone()]));
+    let people = house.people();
+    assert_eq!(
+        (people.rotations().len(), people.attested("code.secrets").count()),
+        (1, 0),
+        "it says nothing of the gate"
+    );
+    let text = std::fs::read_to_string(house.repo.path().join(".hypercare/attestations/a.json")).unwrap();
+    assert!(text.contains(&format!("revoked at its provider on 2026-11-20 by Olga of operations: {print}.")), "{text}");
+    house.repo.write("a.txt", "3\n").commit("more");
+    assert!(house.judged().is_ok(), "what was revoked stays so");
+    let rotated = |change: fn(&mut Rotated)| with("sue", &|s| s.rotated.iter_mut().for_each(change));
+    rotated(|r| r.fingerprints.clear());
+    house.refused("from 1 to 1000 fingerprints");
+    rotated(|r| r.fingerprints.push("hunter2".into()));
+    house.refused("is no fingerprint of a finding");
+    rotated(|r| r.on = "2026-11-24".into());
+    house.refused("after it was signed");
+    rotated(|r| r.on = "yesterday".into());
+    house.refused("must be written as 2026-11-20");
+    rotated(|r| r.by = " ".into());
+    house.refused("who has revoked them");
+    with("sue", &|s| s.answer = Answer::No);
+    house.refused("the answer is yes");
+    with("sue", &|s| s.gate = "code.review".into());
+    house.refused("rotated secrets are of code.secrets");
+    with("sue", &|s| s.expires = NOW.plus(731 * DAY).rfc3339());
+    house.refused("between now and");
+    with("sue", &|s| s.expires = NOW.minus(Duration::from_secs(3600)).rfc3339());
+    house.refused("lapsed 1 h ago");
+    with("eve", &|_| {});
+    house.refused("is not in .hypercare/allowed_signers");
+    // Refused ones are told of beside the failure.
+    let mut r = result("code.secrets", Outcome::fail("1 secret").tier(Tier::E1).hint("revoke it"));
+    attestation::apply(&mut r, false, &house.people().attestations);
+    assert!(r.overlay.is_none() && r.hint.unwrap().starts_with("revoke it; .hypercare/attestations/a.json: the key"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! of it takes two distinct approvers, none of whom wrote the release, and ends within 72 hours.
 
 use super::{LIFE_MAX_CRITICAL, Waiver};
+use crate::domain::fingerprint::{Meant, meant};
 use crate::domain::units::prose;
 use crate::domain::verdict::{Confidence, Finding, GateResult, Severity, Verdict};
 use crate::gates::code::secrets;
@@ -27,7 +28,8 @@ fn of_result(waiver: &Waiver, result: &GateResult) -> Option<&'static str> {
     if result.verdict == Verdict::Fail && result.id == "infrastructure.backup_restore" {
         return Some("no backup that can be restored");
     }
-    let covered = |f: &&Finding| waiver.fingerprint.as_ref().is_none_or(|print| *print == f.fingerprint);
+    let covered =
+        |f: &&Finding| waiver.fingerprint.as_ref().is_none_or(|noted| meant(noted, &f.fingerprint) == Meant::Yes);
     let found = result.findings.iter().filter(covered).filter(|f| result.verdict == Verdict::Fail || f.escalate);
     found.into_iter().find_map(|f| of_finding(&result.id, f))
 }

@@ -1,6 +1,7 @@
 //! Tests of the rules of a waiver, of what it covers, and of what is read from a folder.
 
 use super::*;
+use crate::domain::fingerprint::FingerprintKey;
 use crate::domain::verdict::{Finding, Outcome, Tier};
 use crate::gates::context::Repo;
 use crate::gates::people::{About, People};
@@ -110,6 +111,29 @@ fn one_finding_can_be_waived_alone() {
     assert!(half.overlay.is_none() && half.findings[0].suppressed.is_some() && half.blocks());
     apply(&mut r, &both, now());
     assert!(r.overlay.is_some() && !r.blocks());
+}
+
+/// `HYPERCARE_KEY`: what was waived for one secret covers no other one at its place.
+#[test]
+fn another_secret_at_the_same_place_is_not_covered() {
+    let key = |of: &str| FingerprintKey::read(|_| Some(of.repeat(32))).unwrap().unwrap();
+    let place = result(Class::B, Verdict::Fail).findings[0].fingerprint.clone();
+    let noted = key("k").bind(&place, b"old");
+    for (noted, found, why) in [
+        (&noted, key("k").bind(&place, b"old"), None),
+        (&noted, key("k").bind(&place, b"new"), Some("about another secret at this place")),
+        (&noted, key("l").bind(&place, b"old"), Some("with another HYPERCARE_KEY")),
+        (&noted, place.clone(), Some("which is not set here")),
+        (&place, noted.clone(), Some("made without HYPERCARE_KEY")),
+    ] {
+        let mut r = result(Class::B, Verdict::Fail);
+        r.findings[0].fingerprint = found;
+        let file = WaiverFile { gate: None, fingerprint: Some(noted.clone()), ..file() };
+        apply(&mut r, &[check("f.json", file, now()).unwrap()], now());
+        assert_eq!((r.overlay.is_some(), r.blocks()), (why.is_none(), why.is_some()), "{why:?}");
+        let hint = r.hint.unwrap_or_default();
+        assert!(why.is_none_or(|why| hint.contains("f.json is ignored: it") && hint.contains(why)), "{hint}");
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(super) struct Past {
     /// ISO 8601.
     pub author_date: String,
     /// The same in seconds.
-    at: i64,
+    pub at: i64,
 }
 
 impl Past {

@@ -2,6 +2,7 @@
 
 use super::history::History;
 use super::{Reach, Seen};
+use crate::domain::suppression::Means;
 use crate::domain::units::count;
 use crate::domain::verdict::{Confidence, Finding, Outcome, Severity, Tier};
 
@@ -80,6 +81,12 @@ pub(super) fn judge(seen: &Seen) -> Outcome {
     } else {
         Outcome::pass(format!("no secrets in {places}"))
     };
+    let rotated = seen.findings.iter().filter_map(|f| f.suppressed.as_deref());
+    let rotated = rotated.filter(|text| Means::of(text) == Means::Attestation).count();
+    let mut outcome = outcome;
+    if rotated > 0 {
+        outcome.summary.push_str(&format!("; {} of the history rotated", count(rotated, "secret")));
+    }
     let outcome = match fails.first().or(doubts.first()) {
         Some(f) => outcome.hint(format!(
             "{} at {}:{}: {}",
