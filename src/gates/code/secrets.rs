@@ -18,6 +18,7 @@ mod history;
 mod judge;
 mod kubernetes;
 mod named;
+mod registry;
 mod revoked;
 mod rules;
 mod scan;

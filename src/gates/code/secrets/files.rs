@@ -10,7 +10,7 @@ const NOISE: &[&str] = &[
     "avi", "webm", "ogg", "ogv", "wav", "flac", "woff", "woff2", "ttf", "otf", "eot", "pdf",
 ];
 /// Hashes by the thousand, none of them secret.
-const LOCKS: &[&str] = &[
+pub(super) const LOCKS: &[&str] = &[
     "package-lock.json",
     "npm-shrinkwrap.json",
     "yarn.lock",

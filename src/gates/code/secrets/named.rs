@@ -300,7 +300,7 @@ pub(super) fn url(text: &[u8], at: usize, view: View) -> Option<Hit> {
 }
 
 /// One's own machine, a neighbour in a compose file, or a name in an example.
-fn is_nowhere(host: &str) -> bool {
+pub(super) fn is_nowhere(host: &str) -> bool {
     const NAMES: &[&str] = &[
         "localhost",
         "127",

@@ -2,6 +2,7 @@
 //! at those places. Pure; a value goes no further than a place in the text.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
@@ -12,6 +13,7 @@ use super::checks::{self, Pem, entropy};
 use super::curl;
 use super::kubernetes;
 use super::named;
+use super::registry;
 use super::rules::{Rule, rules};
 use super::shape;
 use super::values::is_placeholder;
@@ -145,6 +147,11 @@ pub(super) fn scan(text: &[u8], path: &str, view: View) -> Vec<Hit> {
         }
     }
     kept.sort_by_key(|h| h.place.start);
+    // A registry's password stands in the address of each package.
+    if registry::is_of_packages(path) {
+        let mut told = HashSet::new();
+        kept.retain(|h| !h.rule.starts_with("url-") || told.insert((h.rule, h.value.clone())));
+    }
     if view.served {
         kept.iter_mut().for_each(told_to_all);
     }
@@ -168,7 +175,9 @@ fn tokens(text: &[u8], path: &str, view: View) -> Vec<Hit> {
             Mark::Shape(rule, nth) => shaped(text, at, rule, nth).map(|hit| doubted(hit, text, view)),
             Mark::Pem => pem(text, at).map(|hit| key_of(hit, path, view)),
             Mark::Putty => putty(text, at).map(|hit| key_of(hit, path, view)),
-            Mark::Url => named::url(text, at, view).map(|hit| quieter(hit, text, view)),
+            Mark::Url => {
+                named::url(text, at, view).or_else(|| registry::url(text, at, path)).map(|hit| quieter(hit, text, view))
+            }
             Mark::Curl => curl::user(text, at, view),
         });
     }
