@@ -46,7 +46,7 @@ pub fn of_release(git: &Git) -> Result<BTreeSet<String>, String> {
 }
 
 fn person(name: &str, email: &str) -> BTreeSet<String> {
-    Person { name: name.trim().into(), email: email.trim().to_lowercase() }.identities()
+    Person { name: name.trim().into(), email: email.trim().to_lowercase(), mapped: None }.identities()
 }
 
 /// Is one of these names one of the authors? A name without `@` is held against logins, names and the first part of

@@ -1,5 +1,6 @@
 //! What has changed since the previous release, as changesets: what a merge brought, one squashed request, or a push to
-//! the main line. People as `.mailmap` knows them. Asks git, judges nothing.
+//! the main line. People as the commits name them and as `.mailmap` does, both: a change that edits `.mailmap` must not make
+//! its author somebody else. Asks git, judges nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -10,11 +11,14 @@ use serde::Serialize;
 use crate::gates::facts::git::{Git, GitError};
 use crate::gates::facts::versions;
 
-/// One person, by `.mailmap`; the address in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+/// One person as a commit names him; the address in lower case.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Person {
     pub name: String,
     pub email: String,
+    /// Name and address by `.mailmap`, where they are others: somebody else's words, that can only add to what he is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mapped: Option<Box<Person>>,
 }
 
 impl Person {
@@ -31,6 +35,7 @@ impl Person {
         if !self.name.trim().is_empty() {
             out.insert(format!("name:{}", self.name.trim().to_lowercase()));
         }
+        out.extend(self.mapped.iter().flat_map(|known| known.identities()));
         out
     }
 }
@@ -117,7 +122,7 @@ pub struct History {
 /// More commits than this in one release is an import of a history.
 const COMMITS_MAX: usize = 5000;
 
-const FORMAT: &str = "--format=%x01%H%x00%T%x00%P%x00%aN%x00%aE%x00%cN%x00%cE%x00%(trailers:key=Co-authored-by,valueonly,unfold,separator=%x02)%x00%(trailers:key=Reviewed-by,valueonly,unfold,separator=%x02)%x00%(trailers:key=Approved-by,valueonly,unfold,separator=%x02)%x00%s%x00%b";
+const FORMAT: &str = "--format=%x01%H%x00%T%x00%P%x00%an%x00%ae%x00%cn%x00%ce%x00%(trailers:key=Co-authored-by,valueonly,unfold,separator=%x02)%x00%(trailers:key=Reviewed-by,valueonly,unfold,separator=%x02)%x00%(trailers:key=Approved-by,valueonly,unfold,separator=%x02)%x00%s%x00%b";
 
 /// Blocking. `whole_release`: a tag on HEAD is the release under check, and what went into it counts; else such a tag
 /// means that nothing has changed since.
@@ -209,7 +214,7 @@ fn commit(text: &str) -> Option<Commit> {
 }
 
 fn person(name: &str, email: &str) -> Person {
-    Person { name: name.to_string(), email: email.to_lowercase() }
+    Person { name: name.to_string(), email: email.to_lowercase(), mapped: None }
 }
 
 /// `Name <address>`
@@ -219,23 +224,32 @@ fn contact(text: &str) -> Option<Person> {
     (email.contains('@')).then(|| person(name.trim(), email))
 }
 
-/// Trailers as `.mailmap` has them; git does it itself for authors and committers.
+impl Commit {
+    fn everybody(&mut self) -> impl Iterator<Item = &mut Person> {
+        [&mut self.author, &mut self.committer].into_iter().chain(&mut self.co_authors).chain(&mut self.trailers)
+    }
+}
+
+/// Notes beside each person whom `.mailmap` calls that.
 fn map_people(git: &Git, commits: &mut [Commit]) {
+    // Git answers line by line, and wants an address in each.
+    let asked =
+        |p: &Person| !p.email.is_empty() && !p.email.contains(['<', '>', '\n']) && !p.name.contains(['<', '\n']);
     let named: BTreeSet<Person> =
-        commits.iter().flat_map(|c| c.co_authors.iter().chain(&c.trailers)).cloned().collect();
+        commits.iter_mut().flat_map(Commit::everybody).filter(|p| asked(p)).map(|p| p.clone()).collect();
     let input: String = named.iter().map(|p| format!("{} <{}>\n", p.name, p.email)).collect();
     if input.is_empty() {
         return;
     }
     let Ok(answer) = git.run_with(&["check-mailmap", "--stdin"], input) else { return };
+    if answer.lines().count() != named.len() {
+        return;
+    }
     let mapped: BTreeMap<Person, Person> =
         named.into_iter().zip(answer.lines()).filter_map(|(p, line)| Some((p, contact(line)?))).collect();
-    for commit in commits {
-        for person in commit.co_authors.iter_mut().chain(&mut commit.trailers) {
-            if let Some(known) = mapped.get(person) {
-                *person = known.clone();
-            }
-        }
+    for person in commits.iter_mut().flat_map(Commit::everybody) {
+        let known = mapped.get(&*person).filter(|known| **known != *person).cloned();
+        person.mapped = known.map(Box::new);
     }
 }
 
