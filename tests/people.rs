@@ -381,6 +381,41 @@ fn a_leaked_secret_is_rotated_and_somebody_answers_for_it() {
 }
 
 #[test]
+fn a_review_on_the_forge_is_exported_and_counts() {
+    let house = House::new();
+    house.write(
+        "hypercare.toml",
+        "[service.shop]\nrepo = \".\"\nurl = \"http://127.0.0.1:9/\"\n[gates.code.review]\nsenior = [\"sue\"]\n",
+    );
+    house.commit("seniors");
+    let verdict = || gate(&house.check("code.review", &[], &[]))["verdict"].as_str().unwrap().to_string();
+    assert_eq!(verdict(), "error");
+    let pull = |number: u32, commit: &str| {
+        let head = "b".repeat(40);
+        serde_json::json!({"number": number, "url": format!("https://github.com/acme/shop/pull/{number}"),
+            "author": {"login": "ann"}, "headRefOid": head, "mergeCommit": {"oid": house.git(&["rev-parse", commit])},
+            "mergedBy": {"login": "ann"}, "commits": [],
+            "reviews": [{"author": {"login": "sue"}, "state": "APPROVED", "commit": {"oid": head}}]})
+    };
+    let file = house.dir.path().join("reviews.json").to_string_lossy().into_owned();
+    let import = |list: Value| {
+        std::fs::write(&file, list.to_string()).unwrap();
+        house.run(&["evidence", "import", "reviews", &file])
+    };
+    let said = import(serde_json::json!([pull(1, "HEAD")]));
+    assert!(said.contains("1 change request(s), 1 approved") && said.contains("bound by the commits"), "{said}");
+    assert_eq!(verdict(), "error", "one of two is not known");
+    import(serde_json::json!([pull(1, "HEAD"), pull(2, "HEAD~1")]));
+    assert_eq!(verdict(), "pass");
+    // Of somebody else's repository.
+    house.git(&["remote", "add", "origin", "git@github.com:acme/other.git"]);
+    let run = house.check("code.review", &[("GITHUB_TOKEN", "")], &[]);
+    assert!(gate(&run)["verdict"] == "error" && run.to_string().contains("about another repository"), "{run}");
+    let (code, said) = house.run_in(&[("GITHUB_TOKEN", "")], &["review", "export"]);
+    assert!(code == 2 && said.contains("GITHUB_TOKEN is not set"), "{said}");
+}
+
+#[test]
 fn a_review_is_signed_and_counts() {
     let house = House::new();
     let review = || {

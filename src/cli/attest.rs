@@ -293,7 +293,7 @@ fn of_file(path: &Path, root: &Path) -> anyhow::Result<Exhibit> {
     Ok(Exhibit { name, sha256: Some(hex(hash.finish().as_ref())), bytes: Some(bytes), unverifiable: None })
 }
 
-fn ledger(repo: &Repo, global: &Global) -> anyhow::Result<std::sync::Arc<Guard>> {
+pub fn ledger(repo: &Repo, global: &Global) -> anyhow::Result<std::sync::Arc<Guard>> {
     let run = format!("attest-{}", uuid::Uuid::new_v4());
     let runs = repo.root().join(".hypercare/runs");
     let dir = runs.join(&run);

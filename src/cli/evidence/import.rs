@@ -242,6 +242,7 @@ fn show(
     let short = binding.commit.as_deref().map(|c| &c[..c.len().min(7)]);
     out.line(format!("{} {} for {}: {}", paint(Tone::Pass, "✔ kept"), kind.word(), kind.gate(), clean_line(&summary)))?;
     match short {
+        _ if kind == Kind::Reviews => out.line("  bound by the commits that it names")?,
         Some(commit) => out.line(format!("  bound to {commit} by {}{}", binding.by, target_text(binding)))?,
         None => out.line(format!(
             "  {}: no commit by option, sidecar or CI{}; a gate that rests on it can only warn",

@@ -1,11 +1,12 @@
 //! Gate `code.review`: was every change since the previous release approved by a senior who wrote none of it?
 //!
-//! Changes come from git (`review/history.rs`), approvals from signed notes (`review/notes.rs`) and from the forge's API;
-//! seniors from the configuration or CODEOWNERS. An approval counts on the last push only; a bot's, an author's, a
+//! Changes come from git (`review/history.rs`), approvals from signed notes (`review/notes.rs`), from the forge's API, or
+//! from an export of it where no token is (`review/exported.rs`); seniors from the configuration or CODEOWNERS. An approval counts on the last push only; a bot's, an author's, a
 //! trailer that anybody can type do not. After OpenSSF Scorecard's Code-Review, but for every commit, and by name. To fix
 //! a failure: have the last push approved.
 
-pub(in crate::gates) mod history;
+mod exported;
+pub mod history;
 mod judge;
 pub mod notes;
 mod owners;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use self::exported::Exported;
 use self::history::{Changeset, History};
 use self::judge::{Asked, Bench, Standing};
 use self::notes::Notes;
@@ -28,7 +30,7 @@ use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::Repo;
 use crate::gates::facts::git::{Git, GitError};
-use crate::gates::forge::Forge;
+use crate::gates::forge::{Forge, Protection};
 use crate::gates::people::trust::Trust;
 use crate::gates::proof::{Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
@@ -78,7 +80,8 @@ pub static ABOUT: About = About {
     timeout: Duration::from_secs(300),
     skipped_for: &[],
     reads: "the commits since the previous release tag, .mailmap, CODEOWNERS, signed notes in refs/notes/hypercare-review, \
-            and the forge's approvals by GITHUB_TOKEN, GITLAB_TOKEN or GITEA_TOKEN",
+            and the forge's approvals and how it guards the main branch, by GITHUB_TOKEN, GITLAB_TOKEN or GITEA_TOKEN; without \
+            one an export of the approvals (hypercare evidence import reviews FILE)",
     decides: "every human changeset has an approval by a senior who wrote none of it, on the last pushed head; bots' \
               approvals, the authors' own, and those before the last push do not count; a merge that changes more than it \
               merges is unreviewed; unsigned Reviewed-by trailers only warn",
@@ -110,14 +113,26 @@ impl Gate for Review {
             };
             let forge = Forge::of(ctx, ABOUT.id);
             let no_forge = forge.as_ref().err().map(ToString::to_string);
-            let trust = ctx.people.trust.clone();
-            review(repo, &ctx.config.code.review, ctx.release_mode, ctx.clock.now(), trust, forge.ok(), no_forge).await
+            let remote = repo.git.as_ref().and_then(|git| git.run(&["remote", "get-url", "origin"]).ok());
+            let exported = Exported::of(&ctx.evidence_for(ABOUT.id), remote.as_deref());
+            let told = Told { trust: ctx.people.trust.clone(), forge: forge.ok(), no_forge, exported };
+            review(repo, &ctx.config.code.review, ctx.release_mode, ctx.clock.now(), told).await
         })
     }
 }
 
 /// More changesets than this are not asked for one by one; they count as unknown.
 const ASKED_MAX: usize = 200;
+
+/// Who can tell of approvals besides git.
+#[derive(Default)]
+struct Told {
+    trust: Trust,
+    forge: Option<Forge>,
+    /// Why there is no forge.
+    no_forge: Option<String>,
+    exported: Exported,
+}
 
 /// Everything git knows.
 struct Local {
@@ -127,15 +142,8 @@ struct Local {
     same: BTreeMap<String, BTreeSet<String>>,
 }
 
-async fn review(
-    repo: Repo,
-    config: &Config,
-    whole_release: bool,
-    now: Timestamp,
-    trust: Trust,
-    forge: Option<Forge>,
-    no_forge: Option<String>,
-) -> Outcome {
+async fn review(repo: Repo, config: &Config, whole_release: bool, now: Timestamp, told: Told) -> Outcome {
+    let Told { trust, forge, no_forge, exported } = told;
     let looked = tokio::task::spawn_blocking(move || look(&repo, whole_release, &trust, now)).await;
     let local = match looked {
         Ok(Ok(local)) => local,
@@ -156,7 +164,37 @@ async fn review(
             None => Asked::No,
         });
     }
-    conclude(&local, config, &asked, no_forge)
+    let protection = match &forge {
+        Some(forge) if asked.iter().any(|a| matches!(a, Asked::Answered(_))) => forge.protection().await.ok().flatten(),
+        _ => None,
+    };
+    for (answer, changeset) in asked.iter_mut().zip(&local.history.changesets) {
+        // The forge itself knows better than what was once written down.
+        if !matches!(answer, Asked::Answered(_)) {
+            match exported.answer(changeset) {
+                Asked::No => {}
+                other if matches!(other, Asked::Answered(_)) || *answer == Asked::No => *answer = other,
+                _ => {}
+            }
+        }
+    }
+    let no_forge = no_forge.filter(|_| exported.files.is_empty() && exported.stale.is_empty());
+    let mut outcome = conclude(&local, config, &asked, no_forge);
+    outcome.findings.extend(protection.iter().flat_map(advice));
+    if let Some(evidence) = outcome.evidence.first_mut() {
+        evidence.content["branch_protection"] = serde_json::json!(protection);
+        evidence.content["exports"] = serde_json::json!({"used": exported.files, "not_used": exported.stale});
+    }
+    outcome
+}
+
+/// How the main branch could be guarded better. Notes: what was approved was approved.
+fn advice(protection: &Protection) -> Vec<Finding> {
+    let note = |(rule, message): (&'static str, String)| {
+        let fix = "change it in the settings of the branch on the forge";
+        Finding::new(rule, Severity::Info, message).fix(fix).identified_by(&[rule, &protection.branch])
+    };
+    protection.advice().into_iter().map(note).collect()
 }
 
 /// Blocking.
@@ -264,7 +302,7 @@ fn conclude(local: &Local, config: &Config, asked: &[Asked], no_forge: Option<St
         let why = no_forge.as_ref().unwrap_or(why);
         return Outcome::error("no-review-evidence", format!("{} of {} since {since}: {why}", unknown.len(), changes(total)))
             .findings(findings)
-            .hint("set GITHUB_TOKEN, GITLAB_TOKEN or GITEA_TOKEN (reading is enough), or let a senior sign: hypercare review sign COMMIT")
+            .hint("set GITHUB_TOKEN, GITLAB_TOKEN or GITEA_TOKEN (reading is enough), import an export made where one is (hypercare review export), or let a senior sign: hypercare review sign COMMIT")
             .evidence("review", evidence(local, &rows));
     } else if weak > 0 || local.history.truncated {
         let first = findings.first().map_or("more commits than are read".to_string(), |f| f.message.clone());

@@ -250,6 +250,11 @@ fn standing(report: &Imported, gate: &str, ctx: &GateContext) -> Standing {
     let age = ctx.clock.now().since(report.ran_at);
     let limit = age_max(gate, &ctx.config);
     let runtime = topic::is_runtime(gate);
+    // It names the commits that it is about.
+    if matches!(report.content, Content::Reviews(_)) {
+        let old = format!("it is {} old, older than {}", prose(age), prose(limit));
+        return if age > limit { Standing::Stale(old) } else { Standing::Bound };
+    }
     if let Some(why) = elsewhere(report, ctx).filter(|_| runtime) {
         return Standing::Stale(why);
     }

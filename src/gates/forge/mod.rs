@@ -6,18 +6,23 @@ mod gitea;
 mod github;
 mod gitlab;
 pub mod origin;
+mod protection;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use serde::Serialize;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use url::Url;
 
 use self::origin::{Kind, Origin};
+pub use self::protection::Protection;
 use super::GateContext;
+use super::context::Repo;
 use crate::domain::clock::Timestamp;
 use crate::domain::secret::Revealed;
-use crate::net::safety::Prober;
+use crate::net::safety::{Guard, Prober};
 use crate::net::{NetError, Redirects, Request, Response, address};
 
 /// How a run ended, or that it has not.
@@ -45,7 +50,7 @@ pub struct CiRun {
 }
 
 /// A pull or merge request, with those who approved it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// `#12`, `!12`.
     pub id: String,
@@ -61,7 +66,7 @@ pub struct Change {
 }
 
 /// The latest word of one reviewer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Review {
     /// The login.
     pub by: String,
@@ -117,14 +122,18 @@ const PER_PAGE: usize = 100;
 impl Forge {
     /// The forge of `origin`, for the requests of `gate`. Blocking for a moment: asks git for the remote.
     pub fn of(ctx: &GateContext, gate: &str) -> Result<Forge, NoForge> {
-        let remote =
-            ctx.repo.as_ref().and_then(|r| r.git.as_ref()).and_then(|g| g.run(&["remote", "get-url", "origin"]).ok());
-        Forge::at(remote.as_deref().unwrap_or_default(), ctx, gate, |name| std::env::var(name).ok())
+        Forge::open(ctx.repo.as_ref(), &ctx.guard, gate)
+    }
+
+    /// The same for commands outside of a run.
+    pub fn open(repo: Option<&Repo>, guard: &Arc<Guard>, gate: &str) -> Result<Forge, NoForge> {
+        let remote = repo.and_then(|r| r.git.as_ref()).and_then(|g| g.run(&["remote", "get-url", "origin"]).ok());
+        Forge::at(remote.as_deref().unwrap_or_default(), guard, gate, |name| std::env::var(name).ok())
     }
 
     fn at(
         remote: &str,
-        ctx: &GateContext,
+        guard: &Arc<Guard>,
         gate: &str,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Forge, NoForge> {
@@ -138,7 +147,7 @@ impl Forge {
         if api.scheme() != "https" && !address::is_loopback(&api) {
             return Err(NoForge::Plain(origin.host));
         }
-        let prober = ctx.guard.api_prober(gate, &api);
+        let prober = guard.api_prober(gate, &api);
         Ok(Forge { kind, api, path: origin.path, token: Revealed::new(token.trim().to_string()), prober })
     }
 

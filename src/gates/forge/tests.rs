@@ -7,7 +7,8 @@ use crate::net::tests_support::{Served, Server, serve};
 pub(crate) const TOKEN: &str = "tok-5c1d0e9f7a";
 pub(crate) const SHA: &str = "9f3c2e1d0b8a7f6e5d4c3b2a19087f6e5d4c3b2a";
 
-/// A server that answers paths (with query) that contain a key with its value; 404 for the rest. Asks for the token.
+/// A server that answers paths (with query) that contain a key with its value, or end in it where it ends in `$`; 404 for
+/// the rest. Asks for the token.
 pub(crate) async fn forge(replies: Vec<(&'static str, String)>) -> Server {
     serve(move |request| {
         let line = request.lines().next().unwrap_or_default();
@@ -20,7 +21,8 @@ pub(crate) async fn forge(replies: Vec<(&'static str, String)>) -> Server {
         if page.is_some_and(|p| p != "1") {
             return Served::typed("application/json", b"[]");
         }
-        match replies.iter().find(|(key, _)| path.contains(key)) {
+        let fits = |key: &str| key.strip_suffix('$').map_or(path.contains(key), |end| path.ends_with(end));
+        match replies.iter().find(|(key, _)| fits(key)) {
             Some((_, body)) => Served::typed("application/json", body.as_bytes()),
             None => Served::with(404, &[], b"{\"message\": \"Not Found\"}"),
         }
@@ -42,7 +44,7 @@ pub(crate) fn variables(kind: Kind, base: &str) -> impl Fn(&str) -> Option<Strin
 
 pub(crate) fn connect(kind: Kind, server: &Server, ctx: &GateContext) -> Forge {
     let base = server.url("/");
-    Forge::at(&format!("{base}acme/shop.git"), ctx, "test", variables(kind, &base)).unwrap()
+    Forge::at(&format!("{base}acme/shop.git"), &ctx.guard, "test", variables(kind, &base)).unwrap()
 }
 
 fn states(runs: &[CiRun]) -> Vec<(&str, &RunState)> {
@@ -197,14 +199,16 @@ async fn without_token_or_origin_nobody_is_asked() {
     let (_dir, ctx) = testing::context(|_| {});
     let at = |remote: &str, token: Option<&str>| {
         let token = token.map(str::to_string);
-        Forge::at(remote, &ctx, "test", move |name| token.clone().filter(|_| name == "GITHUB_TOKEN")).err().unwrap()
+        Forge::at(remote, &ctx.guard, "test", move |name| token.clone().filter(|_| name == "GITHUB_TOKEN"))
+            .err()
+            .unwrap()
     };
     assert_eq!(at("", Some("x")), NoForge::NoOrigin);
     assert_eq!(at("git@git.acme.example:a/b", Some("x")), NoForge::UnknownKind("git.acme.example".into()));
     let none = at("git@github.com:acme/shop.git", None);
     assert_eq!(none.to_string(), "GITHUB_TOKEN is not set, so GitHub at github.com was not asked");
     let plain =
-        Forge::at("http://gitlab.acme.example/a/b", &ctx, "test", |n| (n == "GITLAB_TOKEN").then(|| "x".into()));
+        Forge::at("http://gitlab.acme.example/a/b", &ctx.guard, "test", |n| (n == "GITLAB_TOKEN").then(|| "x".into()));
     assert_eq!(plain.err(), Some(NoForge::Plain("gitlab.acme.example".into())));
     assert_eq!(ctx.guard.requests_of("test"), 0);
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::backup::Backups;
 use super::junit::TestRun;
 use super::load::LoadReport;
+use super::reviews::Reviews;
 use super::scan::Scan;
 use super::{Coverage, ImportError, backup, load, scan};
 
@@ -52,6 +53,7 @@ pub enum Kind {
     KubeScore,
     KubeLinter,
     Hadolint,
+    Reviews,
 }
 
 /// A report in our own values. Values of secrets were dropped while reading.
@@ -71,10 +73,11 @@ pub enum Content {
         by_file: BTreeMap<String, (u64, u64)>,
     },
     Backups(Backups),
+    Reviews(Reviews),
 }
 
 impl Kind {
-    pub const ALL: [Kind; 38] = [
+    pub const ALL: [Kind; 39] = [
         Kind::Sarif,
         Kind::Gitleaks,
         Kind::TruffleHog,
@@ -113,6 +116,7 @@ impl Kind {
         Kind::KubeScore,
         Kind::KubeLinter,
         Kind::Hadolint,
+        Kind::Reviews,
     ];
 
     pub fn word(self) -> &'static str {
@@ -155,6 +159,7 @@ impl Kind {
             Kind::KubeScore => "kube-score",
             Kind::KubeLinter => "kube-linter",
             Kind::Hadolint => "hadolint",
+            Kind::Reviews => "reviews",
         }
     }
 
@@ -177,6 +182,7 @@ impl Kind {
             Kind::PgBackRest | Kind::Barman | Kind::Restic | Kind::Borg => "infrastructure.backup_restore",
             Kind::KubeScore | Kind::KubeLinter => "infrastructure.autoscaling",
             Kind::Hadolint => "infrastructure.restart_health",
+            Kind::Reviews => "code.review",
         }
     }
 
@@ -220,6 +226,7 @@ impl Kind {
             Kind::Barman => Content::Backups(backup::barman::parse(text)?),
             Kind::Restic => Content::Backups(backup::restic::parse(text)?),
             Kind::Borg => Content::Backups(backup::borg::parse(text)?),
+            Kind::Reviews => Content::Reviews(super::reviews::parse(text)?),
         })
     }
 }
@@ -250,7 +257,7 @@ impl Content {
             Content::Scan(scan) => (Some(&scan.tool), scan.version.as_deref()),
             Content::Load(load) => (Some(load.tool), load.version.as_deref()),
             Content::Backups(list) => (Some(list.tool), list.version.as_deref()),
-            Content::Tests(_) | Content::Coverage { .. } => (None, None),
+            Content::Tests(_) | Content::Coverage { .. } | Content::Reviews(_) => (None, None),
         }
     }
 
@@ -281,6 +288,10 @@ impl Content {
                 let newest =
                     list.newest().and_then(|b| b.ended_at).map(|t| format!(", newest good one {}", t.rfc3339()));
                 format!("{} backup(s){}", list.backups.len(), newest.unwrap_or_default())
+            }
+            Content::Reviews(list) => {
+                let approved = list.changes.iter().filter(|l| l.change.reviews.iter().any(|r| r.approves && !r.stale));
+                format!("{} change request(s), {} approved", list.changes.len(), approved.count())
             }
         }
     }

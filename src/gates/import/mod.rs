@@ -22,6 +22,7 @@ pub mod load;
 pub mod located;
 pub mod mocha;
 pub mod playwright;
+pub mod reviews;
 pub mod scan;
 pub mod tap;
 pub mod xml;

@@ -73,7 +73,9 @@ impl House {
     async fn outcome_with(&self, config: &Config, release: bool, forge: Option<Forge>) -> Outcome {
         let repo = walk::open(self.repo.path()).unwrap();
         let trust = People::open(&repo, &Default::default(), testing::NOW).trust;
-        review(repo, config, release, testing::NOW, trust, forge, Some("GITHUB_TOKEN is not set".into())).await
+        let no_forge = forge.is_none().then(|| "GITHUB_TOKEN is not set".to_string());
+        let told = Told { trust, forge, no_forge, ..Told::default() };
+        review(repo, config, release, testing::NOW, told).await
     }
     /// Verdict and rules, with notes alone.
     async fn check(&self, verdict: Verdict, rules: &[&str]) -> Outcome {
@@ -131,6 +133,24 @@ async fn co_authors_and_second_addresses_are_authors() {
     let mapped = house.work("Ann", ".mailmap", "Sue <sue@example.com> <sue@old.example>\n", "Map (#9)");
     house.approve("sue", &mapped);
     house.check(Verdict::Fail, &["self-approval"]).await;
+}
+
+/// Whoever edits `.mailmap` in his change stays its author.
+#[tokio::test]
+async fn a_mailmap_makes_nobody_another_person() {
+    let house = House::new();
+    house
+        .repo
+        .write(".mailmap", "Joe <joe@example.com> Sue <sue@example.com>\nJoe <joe@example.com> <sue@example.com>\n");
+    let own = house.work("Sue", "a.txt", "2\n", "My own (#8)");
+    house.approve("sue", &own);
+    let outcome = house.check(Verdict::Fail, &["self-approval"]).await;
+    assert!(outcome.findings[0].message.contains("by Sue: approved by sue, who wrote part"), "{outcome:#?}");
+    // Nor does one make a robot of somebody.
+    house.repo.write(".mailmap", "renovate[bot] <renovate[bot]@example.com> <sue@example.com>\n");
+    let bot = house.work("Sue", "a.txt", "3\n", "Bump (#9)");
+    house.approve("sue", &bot);
+    house.check(Verdict::Fail, &["self-approval", "self-approval"]).await;
 }
 
 #[tokio::test]
@@ -248,9 +268,8 @@ async fn nothing_since_the_tag_is_skipped_and_a_shallow_clone_is_an_error() {
     let from = format!("file://{}", house.repo.path().display());
     let to: &Path = &clone.path().join("c");
     house.repo.git(&["clone", "--quiet", "--depth", "1", &from, &to.to_string_lossy()]);
-    let trust = Trust::default();
     let repo = walk::open(to).unwrap();
-    let shallow = review(repo, &Config::default(), true, testing::NOW, trust, None, None).await;
+    let shallow = review(repo, &Config::default(), true, testing::NOW, Told::default()).await;
     assert_eq!((shallow.verdict, shallow.reason.as_deref()), (Verdict::Error, Some("shallow-clone")));
     assert!(shallow.hint.unwrap().contains("--unshallow"));
 }
@@ -294,6 +313,54 @@ async fn approvals_on_the_forge() {
     );
 }
 
+/// What `gh pr list --json` says, where no token is.
+#[tokio::test]
+async fn approvals_from_an_export() {
+    let house = House::new();
+    let (head, landed) = ("b".repeat(40), house.work("Ann", "a.txt", "2\n", "Squashed (#7)"));
+    let by = async |who: &str, at: &str| {
+        let text = serde_json::json!([{"number": 7, "url": "https://github.com/acme/shop/pull/7", "author": {"login": "ann"},
+            "headRefOid": head, "mergeCommit": {"oid": landed}, "mergedBy": {"login": "sue"},
+            "commits": [{"authors": [{"login": "ann", "email": "ann@example.com", "name": "Ann"}]}],
+            "reviews": [{"author": {"login": who}, "state": "APPROVED", "commit": {"oid": at}}]}]);
+        let read = crate::gates::import::reviews::parse(&text.to_string()).unwrap();
+        let exported = Exported::holding("reviews.json", read.changes);
+        let repo = walk::open(house.repo.path()).unwrap();
+        let told = Told { exported, no_forge: Some("GITHUB_TOKEN is not set".into()), ..Told::default() };
+        review(repo, &Config::default(), false, testing::NOW, told).await
+    };
+    let good = by("Sue", &head).await;
+    expect(&good, Verdict::Pass, &[]);
+    assert_eq!(good.evidence[0].content["exports"]["used"][0], "reviews.json");
+    expect(&by("ann", &head).await, Verdict::Fail, &["self-approval"]);
+    expect(&by("joe", &head).await, Verdict::Fail, &["not-senior"]);
+    expect(&by("sue", &"a".repeat(40)).await, Verdict::Fail, &["stale-approval"]);
+    // What it does not mention is not known, and no push behind everybody's back.
+    house.work("Bob", "a.txt", "3\n", "Later");
+    let later = by("sue", &head).await;
+    expect(&later, Verdict::Error, &["not-asked"]);
+    assert!(later.summary.contains("reviews.json mentions no request that brought it"), "{}", later.summary);
+}
+
+/// How the main branch is guarded is advice: it changes no verdict.
+#[tokio::test]
+async fn the_branchs_protection_is_told_beside() {
+    let house = House::new();
+    let squashed = house.work("Ann", "a.txt", "2\n", "Squashed (#7)");
+    house.approve("sue", &squashed);
+    let server = forge(vec![
+        ("/pulls?", "[]".to_string()),
+        ("/shop/branches/main$", "{\"protected\": false}".to_string()),
+        ("/repos/acme/shop$", "{\"default_branch\": \"main\"}".to_string()),
+    ])
+    .await;
+    let (_dir, ctx) = testing::context(|_| {});
+    let outcome = house.outcome_with(&Config::default(), false, Some(connect(Kind::GitHub, &server, &ctx))).await;
+    expect(&outcome, Verdict::Pass, &["branch-unprotected"]);
+    assert_eq!(outcome.findings[0].severity, Severity::Info);
+    assert_eq!(outcome.evidence[0].content["branch_protection"]["protected"], false);
+}
+
 #[tokio::test]
 async fn a_forge_that_refuses_is_an_error() {
     let house = House::new();
@@ -302,8 +369,8 @@ async fn a_forge_that_refuses_is_an_error() {
     let (_dir, ctx) = testing::context(|_| {});
     let forge = connect(Kind::GitHub, &server, &ctx);
     let repo = walk::open(house.repo.path()).unwrap();
-    let trust = Trust::default();
-    let outcome = review(repo, &Config::default(), false, testing::NOW, trust, Some(forge), None).await;
+    let told = Told { forge: Some(forge), ..Told::default() };
+    let outcome = review(repo, &Config::default(), false, testing::NOW, told).await;
     expect(&outcome, Verdict::Error, &["not-asked"]);
     assert!(outcome.summary.contains("the token is not accepted"), "{}", outcome.summary);
 }
