@@ -2,7 +2,8 @@
 //!
 //! Balancers, the watch and people in a hurry all ask these four. A catch-all page that answers everything with 200 fakes
 //! them, so an unknown path is asked as well; a version that is not the release's means the wrong build is up. Sends some
-//! fifty plain GETs, operators' address first. Bodies are read in `endpoint_answers.rs`; the verdict is in `judge.rs`.
+//! fifty plain GETs, operators' address first. Bodies are read in `endpoint_answers.rs`; the verdict is in `judge.rs`, and
+//! `drift.rs` lists where the OpenAPI document and the source's routes disagree.
 //! To fix a failure: serve the missing endpoint; inject commit and version at build time.
 
 use std::collections::BTreeMap;
@@ -16,12 +17,13 @@ use super::endpoint_answers::{self as answers, Named};
 use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Outcome, Tier};
-use crate::gates::context::not_asked;
+use crate::gates::context::{not_asked, off_thread};
 use crate::gates::proof::{COMMIT, Fixture, Page, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 use crate::net::safety::{Intent, Prober, Target};
 use crate::net::{NetError, Request, Response};
 
+mod drift;
 mod judge;
 
 use judge::judge;
@@ -148,10 +150,10 @@ pub static ABOUT: About = About {
     timeout: Duration::from_secs(60),
     skipped_for: &[],
     reads: "the four endpoints and readiness under their usual names, on ops_url first and then on url, twenty times where \
-            it matters, and a path that cannot exist",
+            it matters, and a path that cannot exist; the repository's OpenAPI documents and the routes of its source",
     decides: "all four answer with content of their own (a worker: health and metrics; a static site: version); the version \
               is the release's commit or version on every call; metrics parse; health is fast, not cacheable and tells \
-              strangers no details, or the gate warns",
+              strangers no details, or the gate warns; routes that only the source or only the document knows are listed",
     fix: "serve the missing endpoint; inject the commit at build time: --build-arg GIT_SHA=$(git rev-parse HEAD)",
 };
 
@@ -186,7 +188,12 @@ impl Gate for Endpoints {
             let config = &ctx.config.release.endpoints;
             let prober = ctx.prober(ABOUT.id, Intent::Passive);
             match ask(&prober, target, config, ctx.profile, &ctx.guard.run).await {
-                Ok(seen) => judge(&seen, config, ctx.profile, &ctx.rid),
+                Ok(seen) => {
+                    let outcome = judge(&seen, config, ctx.profile, &ctx.rid);
+                    let Some(repo) = ctx.repo.clone() else { return outcome };
+                    let (facts, config) = (ctx.facts.clone(), config.clone());
+                    off_thread(move || drift::beside(outcome, &repo, &facts, &config)).await
+                }
                 Err(error) => not_asked(&error),
             }
         })
