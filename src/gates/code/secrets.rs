@@ -10,19 +10,28 @@ mod allowed;
 mod archives;
 mod assignment;
 mod checks;
+mod cloud;
+mod commands;
+mod company;
 mod content;
 mod curl;
+mod encodings;
 mod files;
 mod gitleaks;
+mod hashes;
+mod headers;
 mod history;
 mod judge;
 mod kubernetes;
 mod named;
+mod pairs;
 mod registry;
 mod revoked;
 mod rules;
 mod scan;
+mod seams;
 mod shape;
+mod urls;
 mod values;
 
 use std::collections::{BTreeMap, HashSet};
@@ -222,9 +231,10 @@ fn looked(path: &str, bytes: &[u8], allowed: &Allowed) -> Looked {
 }
 
 /// Adds up what was found in each file, and looks at the history.
-fn gather(repo: &Repo, looking: &Looking, found: Found<Looking>, config: &Config) -> Seen {
+fn gather(repo: &Repo, looking: &Looking, mut found: Found<Looking>, config: &Config) -> Seen {
     let mut seen = Seen { known: found.len() as u64, ..Seen::default() };
     let mut present = HashSet::new();
+    company::raise(found.iter_mut().map(|(_, looked)| looked));
     for (nth, Looked { told, whole }) in found {
         seen.inspected += u64::from(whole);
         if !whole {

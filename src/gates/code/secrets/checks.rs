@@ -21,6 +21,8 @@ pub(super) enum Check {
     Jwt,
     /// Bech32's checksum. The age specification.
     Bech32,
+    /// The first part is a number in base64. Discord's documentation, "Snowflakes".
+    Snowflake,
 }
 
 impl Check {
@@ -35,6 +37,13 @@ impl Check {
             }
             Check::Jwt => Some(jwt(token)),
             Check::Bech32 => Some(bech32(&token.to_ascii_lowercase())),
+            Check::Snowflake => Some(
+                token
+                    .split('.')
+                    .next()
+                    .and_then(base64)
+                    .is_some_and(|bytes| bytes.len() >= 17 && bytes.iter().all(u8::is_ascii_digit)),
+            ),
         }
     }
 }

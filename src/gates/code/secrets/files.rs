@@ -124,14 +124,18 @@ const KEEPERS: &[&str] = &[
     "config.php",
 ];
 /// Endings of prose.
-const PROSE: &[&str] = &[
-    "md", "mdx", "rst", "adoc", "txt", "html", "htm", "tex", "po", "pot", "xlf", "xliff", "svg", "css", "scss", "less",
-];
+const PROSE: &[&str] =
+    &["md", "mdx", "rst", "adoc", "html", "htm", "tex", "po", "pot", "xlf", "xliff", "svg", "css", "scss", "less"];
 
 /// By its name: there is nothing to look for.
 pub(super) fn is_noise(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     name.rsplit_once('.').is_some_and(|(_, ending)| NOISE.contains(&ending.to_ascii_lowercase().as_str()))
+}
+
+/// By its ending.
+pub(super) fn is_prose(name: &str) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, ending)| PROSE.contains(&ending.to_ascii_lowercase().as_str()))
 }
 
 /// `None`: there is nothing to look for.
@@ -152,12 +156,34 @@ pub(super) fn view(path: &str, head: &[u8]) -> Option<View> {
     let of = |parts: &[&str]| parts.iter().any(|part| in_path(said, part));
     // Source sets of Gradle: `src/dockerTest/`.
     let suite = lower.split_once("/src/").or(lower.split_once("src/")).and_then(|(_, rest)| rest.split_once('/'));
-    let test = of(&["test", "spec", "mock", "fixture", "snapshot", "cassette", "stub"])
-        || suite.is_some_and(|(set, _)| set.ends_with("test"));
+    let test = of(&[
+        "test",
+        "spec",
+        "mock",
+        "fixture",
+        "snapshot",
+        "cassette",
+        "stub",
+        "testutil",
+        "testhelper",
+        "testlib",
+        "testkit",
+        "testdata",
+    ]) || suite.is_some_and(|(set, _)| set.ends_with("test"))
+        || ["t/", "integration/"].iter().any(|folder| lower.starts_with(folder));
     let sample =
         of(&["example", "sample", "demo", "template", "i18n", "locale", "translation", "playground", "benchmark"]);
-    let prose = PROSE.contains(&ending) || ["docs", "doc", "tutorial"].iter().any(|part| in_path(&lower, part));
+    let spec = name.starts_with("swagger.") || name.starts_with("openapi.");
+    let prose = spec
+        || lower.contains(".dist-info/")
+        || PROSE.contains(&ending)
+        || ["docs", "doc", "tutorial", "license", "licenses", "changelog", "notice", "news"]
+            .iter()
+            .any(|part| in_path(&lower, part));
+    // A guide of the team's own, not the product's documentation.
+    let own = ["md", "mdx", "rst", "adoc"].contains(&ending) && !test && !sample && role == Role::Product;
     let people = match role {
+        _ if prose && own => People::Prose,
         _ if prose => People::Readers,
         _ if is_pipeline(&lower) => People::Samples,
         Role::Test => People::Tests,
@@ -166,7 +192,7 @@ pub(super) fn view(path: &str, head: &[u8]) -> Option<View> {
         _ if sample => People::Samples,
         _ => People::Users,
     };
-    let state = [".tfstate", ".tfstate.backup", ".kubeconfig"].iter().any(|end| name.ends_with(end));
+    let state = [".tfstate", ".tfstate.backup", ".kubeconfig", ".env", ".tfvars"].iter().any(|end| name.ends_with(end));
     let keeper = KEEPERS.contains(&name)
         || state
         || lower.ends_with(".kube/config")
@@ -187,8 +213,22 @@ pub(super) fn view(path: &str, head: &[u8]) -> Option<View> {
     Some(View { form, names, served: is_served(&lower, ending, people), kind, people })
 }
 
+/// The folder of tests in which a file lies: `pkg/testdata` of `pkg/testdata/keys/a.pem`.
+pub(super) fn suite(path: &str) -> Option<&str> {
+    let mut end = 0;
+    for part in path.split_inclusive('/') {
+        end += part.len();
+        let lower = part.to_ascii_lowercase();
+        let folder = lower.strip_suffix('/')?;
+        if ["test", "tests", "spec", "testdata", "fixture", "mock"].iter().any(|word| in_path(folder, word)) {
+            return Some(&path[..end - 1]);
+        }
+    }
+    None
+}
+
 /// A pipeline's settings: the databases of its tests have passwords too.
-fn is_pipeline(lower: &str) -> bool {
+pub(super) fn is_pipeline(lower: &str) -> bool {
     const STARTS: [&str; 7] =
         [".github/", ".gitlab-ci", ".circleci/", "azure-pipelines", ".travis", ".drone", "bitbucket-pipelines"];
     STARTS.iter().any(|start| lower.starts_with(start)) || lower.rsplit('/').next() == Some("jenkinsfile")
@@ -231,6 +271,11 @@ mod tests {
             ("deploy/Dockerfile", (Form::Words, true, Kind::Config, People::Users)),
             ("tests/app.test.ts", (Form::Code, true, Kind::Code, People::Tests)),
             ("docs/setup.md", (Form::Code, true, Kind::Code, People::Readers)),
+            ("README.md", (Form::Code, true, Kind::Code, People::Prose)),
+            ("notes.txt", (Form::Settings, true, Kind::Config, People::Users)),
+            ("api/swagger.yaml", (Form::Settings, true, Kind::Config, People::Readers)),
+            ("deploy/prod.env", (Form::Settings, true, Kind::Keeper, People::Users)),
+            ("internal/testutil/a.go", (Form::Code, true, Kind::Code, People::Tests)),
             (".env.example", (Form::Settings, true, Kind::Config, People::Samples)),
             ("scripts/deploy.sh", (Form::Settings, true, Kind::Config, People::Users)),
             ("mod/src/dockerTest/resources/a.key", (Form::Code, true, Kind::Code, People::Tests)),
@@ -246,6 +291,8 @@ mod tests {
         ] {
             assert_eq!(of(path, b"x"), Some(expect), "{path}");
         }
+        assert_eq!(suite("pkg/testdata/keys/tests/a.pem"), Some("pkg/testdata"));
+        assert_eq!((suite("src/contest/a.js"), suite("src/a.test.js")), (None, None));
         assert_eq!(of("logo.png", b"x"), None);
         assert_eq!(of("data.bin", b"a\0b"), Some((Form::Code, false, Kind::Code, People::Users)));
         assert!(!view("app.js", &b"x=1;".repeat(3000)).unwrap().names);

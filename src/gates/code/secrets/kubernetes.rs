@@ -1,5 +1,6 @@
 //! Kubernetes' Secret objects in manifests: base64 hides nothing. Read by lines, as templates are no YAML. Pure.
 
+use super::named;
 use super::scan::{Hit, People, View, hit};
 use super::values::{is_placeholder, is_random, is_reference, is_wordy};
 use crate::domain::verdict::Confidence;
@@ -15,7 +16,7 @@ pub(super) fn secrets(text: &[u8], path: &str, view: View) -> Vec<Hit> {
     let Some(text) = (yaml && text.len() <= BYTES_MAX).then(|| std::str::from_utf8(text).ok()).flatten() else {
         return hits;
     };
-    if view.people == People::Readers || !text.contains("kind: Secret") {
+    if matches!(view.people, People::Readers | People::Prose) || !text.contains("kind: Secret") {
         return hits;
     }
     let mut at = 0;
@@ -30,19 +31,26 @@ pub(super) fn secrets(text: &[u8], path: &str, view: View) -> Vec<Hit> {
 }
 
 fn data(document: &str, mut at: usize, view: View, hits: &mut Vec<Hit>) {
-    let mut within = false;
+    let (mut within, mut clear) = (false, false);
     for line in document.split_inclusive('\n') {
         let begins = at;
         at += line.len();
         let bare = line.trim();
         if !line.starts_with([' ', '\t']) && !bare.is_empty() && !bare.starts_with('#') {
-            within = bare == "data:";
+            within = matches!(bare, "data:" | "stringData:");
+            clear = bare == "stringData:";
             continue;
         }
         let Some((name, value)) = bare.split_once(':').filter(|_| within && !bare.starts_with('#')) else { continue };
         let value = value.trim().trim_matches(['"', '\'']);
-        let Some(confidence) = judged(name.trim().trim_matches(['"', '\'']), value) else { continue };
         let start = begins + line.rfind(value).unwrap_or_default();
+        if clear {
+            // Whatever it is called: the manifest says that it is one.
+            let found = named::given(value, start..start + value.len(), view);
+            hits.extend(found.map(|hit| Hit { rule: "kubernetes-secret", ..hit }));
+            continue;
+        }
+        let Some(confidence) = judged(name.trim().trim_matches(['"', '\'']), value) else { continue };
         let confidence = match view.people {
             People::Users => confidence,
             People::Samples => Confidence::Medium.min(confidence),
@@ -90,6 +98,8 @@ mod tests {
         let random = line("db-password", "hJ8s0aK2lQ9zT4mVx7");
         assert_eq!(found("k8s/a.yaml", &random), [(6, Confidence::High)]);
         assert_eq!(found("k8s/a.yaml", &line("password", "correct horse")), [(6, Confidence::Medium)]);
+        let clear = "stringData:\n  smtp: \"Hx7kQ2vLp\"\n  host: mail.corp.net\n  port: \"25\"\n";
+        assert_eq!(found("k8s/a.yaml", clear), [(7, Confidence::Medium)]);
         assert_eq!(found("examples/a.yaml", &random), [(6, Confidence::Medium)]);
         for clean in [
             line("username", "admin"),

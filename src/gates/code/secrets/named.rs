@@ -1,9 +1,12 @@
-//! Secrets that only their name gives away: `DB_PASSWORD=…`, `"api_key": "…"`, `https://user:…@host`. Pure.
+//! Secrets that only their name gives away: `DB_PASSWORD=…`, `"api_key": "…"`. Pure.
 
 use std::ops::Range;
 
+use super::checks::base64;
+use super::cloud::has_random_part;
 use super::scan::{Hit, Kind, People, View, hit};
-use super::values::{is_hex, is_placeholder, is_random, is_reference, is_uuid, is_wordy};
+use super::values::{is_hex, is_placeholder, is_random, is_reference, is_strong, is_uuid, is_wordy};
+use super::{files, headers};
 use crate::domain::verdict::{Confidence, Severity};
 use crate::gates::infrastructure::secret_values::{entropy, is_secret_name};
 
@@ -46,21 +49,48 @@ pub(super) const NAMES: &[&str] = &[
     "shared_key",
     "nonce_key",
     "logged_in_key",
+    "_key",
+    "-key",
+    "aeskey",
+    "appkey",
+    "hmackey",
+    "presharedkey",
+    "validationkey",
+    "decryptionkey",
+    "psk",
+    "\"key\"",
+    "\nkey ",
+    "\nkey=",
+    "\nkey:",
+    "\"result\"",
+    "\"data\"",
 ];
+
+/// Names that [`is_secret_name`] does not know: it knows those of settings.
+const OWN_NAMES: &[&str] =
+    &["secretkey", "aeskey", "appkey", "hmackey", "presharedkey", "validationkey", "decryptionkey", "psk"];
 
 /// Looked for longer values than anybody writes.
 const VALUE_BYTES_MIN: usize = 6;
 const VALUE_BYTES_MAX: usize = 300;
+/// Of a session of AWS.
+const TOKEN_BYTES_MAX: usize = 1_300;
 
 /// Is the value given to this name a secret?
 pub(super) fn judge(name: &str, value: &str, place: Range<usize>, path: &str, view: View) -> Option<Hit> {
-    if !(VALUE_BYTES_MIN..=VALUE_BYTES_MAX).contains(&value.len()) || !value.is_ascii() {
+    let session = name.to_ascii_lowercase().ends_with("token");
+    let most = if session { TOKEN_BYTES_MAX } else { VALUE_BYTES_MAX };
+    if !(VALUE_BYTES_MIN..=most).contains(&value.len()) || !value.is_ascii() {
         return None;
     }
     // What a manifest gives a machine is what the machine gets, weak as it may be.
-    let given =
-        path.ends_with(".tf") && view.people == People::Users && name.to_ascii_lowercase().ends_with("password");
-    if given && is_chosen(value) && !is_reference(value) {
+    let lower = name.to_ascii_lowercase();
+    let stored =
+        lower == "secret_string" && value.bytes().filter(u8::is_ascii_digit).count() >= 3 && !value.contains(' ');
+    let given = path.ends_with(".tf")
+        && view.people == People::Users
+        && (stored || lower.ends_with("password") && is_chosen(value));
+    if given && !is_reference(value) {
         return Some(Hit { confidence: Confidence::Medium, ..hit("password", "whoever issued it", place, value) });
     }
     // WordPress' salts have every printable character, the space too.
@@ -73,44 +103,94 @@ pub(super) fn judge(name: &str, value: &str, place: Range<usize>, path: &str, vi
     {
         return None;
     }
-    if let Some(basic) = authorization(name, value, place.clone(), path) {
+    // A hash has a rule of its own.
+    if ["$2y$", "$2a$", "$2b$", "$apr1$", "$6$"].iter().any(|mark| value.contains(mark)) {
+        return None;
+    }
+    if let Some(basic) = headers::authorization(name, value, place.clone(), path) {
         let sample = view.people != People::Users;
         return Some(Hit { confidence: if sample { Confidence::Low } else { basic.confidence }, ..basic });
     }
-    let short = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase();
-    // The credentials of container registries.
-    let registry = short == "auth" && is_random(value) && value.len() >= 24;
-    let secret = registry || is_secret_name(&short) || is_secret_name(name) || short.ends_with("secret_key_base");
-    if !secret || is_harmless(&short) {
+    let short = name.rsplit('.').next().unwrap_or(name).to_ascii_lowercase().replace('-', "_");
+    let short = short.trim_start_matches('_');
+    if !(named_so(name, short, value) || named_by_place(short, value, path)) || is_harmless(short) {
         return None;
     }
     if let Some((rule, provider)) = known(name, value, path) {
-        let confidence = if view.people == People::Tests { Confidence::Medium } else { Confidence::High };
+        let aside = matches!(view.people, People::Tests | People::Readers | People::Prose);
+        let confidence = if aside { Confidence::Medium } else { Confidence::High };
         return Some(Hit { severity: Severity::Critical, confidence, ..hit(rule, provider, place, value) });
     }
-    let lower = value.to_ascii_lowercase();
-    // Tokens of registries were UUIDs once.
-    if is_uuid(value) && !(view.kind == Kind::Keeper && short.ends_with("authtoken")) || lower.contains(&*short) {
+    // Many services' tokens are UUIDs; in programs most of them are numbers of something.
+    let issued = ["token", "api_key", "apikey", "password", "secret"].iter().any(|end| short.ends_with(end));
+    if is_uuid(value) && (view.kind == Kind::Code || !issued) || value.to_ascii_lowercase().contains(short) {
         return None;
     }
-    let password = short.contains("pass") || short.contains("pwd");
-    let confidence = confidence(value, password, noise, view.kind)?;
-    let confidence = match (view.people, confidence) {
-        (People::Users, confidence) => confidence,
-        (People::Samples, Confidence::High) => Confidence::Medium,
-        // A test's password for a test's database; a value to be replaced by the reader's own.
-        _ => Confidence::Low,
-    };
+    let password = short.contains("pass") || short.contains("pwd") || matches!(short, "psk" | "result");
+    let phrase = (issued && is_phrase(value)).then_some(Confidence::Medium);
+    let confidence = confidence(value, password, noise, view.kind).max(phrase)?;
+    // A pipeline's test database has an easy password; what it publishes with has not.
+    let published =
+        files::is_pipeline(&path.to_ascii_lowercase()) && value.len() >= 10 && is_strong(value) && !is_wordy(value);
+    let confidence = if published { confidence.min(Confidence::Medium) } else { told_by(view.people, confidence) };
     let telling = ["secret", "pass", "pwd", "token", "credential"].iter().any(|w| short.contains(w));
     let severity = if telling || view.kind != Kind::Code { Severity::High } else { Severity::Medium };
     let rule = if password { "password" } else { "generic-secret" };
     Some(Hit { severity, confidence, ..hit(rule, "whoever issued it", place, value) })
 }
 
+/// A literal that stands where a password does, whatever it is called.
+pub(super) fn given(value: &str, place: Range<usize>, view: View) -> Option<Hit> {
+    let clear = (VALUE_BYTES_MIN..=VALUE_BYTES_MAX).contains(&value.len())
+        && value.is_ascii()
+        && !is_reference(value)
+        && !is_placeholder(value)
+        && !value.contains(char::is_whitespace);
+    let confidence = clear.then(|| confidence(value, true, false, view.kind))??;
+    Some(Hit { confidence: told_by(view.people, confidence), ..hit("password", "the service it opens", place, value) })
+}
+
+/// A test's password for a test's database; a value to be replaced by the reader's own.
+fn told_by(people: People, confidence: Confidence) -> Confidence {
+    match (people, confidence) {
+        (People::Users, confidence) => confidence,
+        (People::Samples | People::Prose, Confidence::High) => Confidence::Medium,
+        _ => Confidence::Low,
+    }
+}
+
+/// Is it a secret by its name?
+fn named_so(name: &str, short: &str, value: &str) -> bool {
+    // The credentials of container registries.
+    let registry = short == "auth" && is_random(value) && value.len() >= 24 && !value.contains('_');
+    registry
+        || is_secret_name(short)
+        || is_secret_name(&name.replace('-', "_"))
+        || short.ends_with("secret_key_base")
+        || OWN_NAMES.iter().any(|own| short.replace('_', "").ends_with(own))
+}
+
+/// Names that say nothing but in some files: `key` of settings, `result` of a state.
+fn named_by_place(short: &str, value: &str, path: &str) -> bool {
+    const SETTINGS: [&str; 8] = ["config", "settings", "secret", "credential", ".ini", ".conf", ".properties", ".env"];
+    let file = path.rsplit(['/', '!']).next().unwrap_or(path).to_ascii_lowercase();
+    match short {
+        "data" => {
+            let plain = base64(value).and_then(|bytes| String::from_utf8(bytes).ok());
+            let random = plain.map_or(is_random(value), |plain| has_random_part(&plain));
+            path.split('/').any(|folder| folder == "secrets") && value.len() >= 24 && random
+        }
+        "result" => file.contains(".tfstate") && is_chosen(value),
+        "key" => value.len() >= 24 && is_random(value) && SETTINGS.iter().any(|part| file.contains(part)),
+        _ => false,
+    }
+}
+
 /// `None`: it is no secret.
 fn confidence(value: &str, password: bool, noise: bool, kind: Kind) -> Option<Confidence> {
     let random = noise || is_random(value) || is_uuid(value);
-    if random && value.len() >= 20 && (is_hex(value) || entropy(value) >= 3.8) {
+    let numbered = is_uuid(value) && kind != Kind::Keeper;
+    if random && value.len() >= 20 && !numbered && (is_hex(value) || entropy(value) >= 3.8) {
         return Some(Confidence::High);
     }
     match kind {
@@ -118,7 +198,12 @@ fn confidence(value: &str, password: bool, noise: bool, kind: Kind) -> Option<Co
         // What stands there for a password is one.
         Kind::Keeper if password && is_password(value) => Some(Confidence::High),
         Kind::Keeper if password => Some(Confidence::Medium),
+        Kind::Config if password && is_password(value) && !is_word_and_number(value) => Some(Confidence::Medium),
         _ if password && is_password(value) && !is_wordy(value) => Some(Confidence::Medium),
+        // A word and a number: counted, and told where such things are collected.
+        _ if password && is_password(value) => Some(Confidence::Low),
+        // Base64 that happens to have no digit.
+        _ if value.len() >= 16 && entropy(value) >= 3.4 && is_mixed(value) && !is_wordy(value) => Some(Confidence::Low),
         _ => None,
     }
 }
@@ -153,25 +238,51 @@ fn is_password(value: &str) -> bool {
     value.len() >= 7 && letters >= 2 && others >= 1 && !code && entropy(value) >= 2.5
 }
 
-/// As the rules of a cloud want it: capitals, small letters, digits; and not what the documentation of one says.
+/// Capitals and small letters, and nothing of a program.
+fn is_mixed(value: &str) -> bool {
+    let has = |class: fn(&u8) -> bool| value.bytes().any(|b| class(&b));
+    let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=_-".contains(&b));
+    plain && has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase)
+}
+
+/// Words and a number, as people make keys up: `BlueFalconRides2023`.
+fn is_phrase(value: &str) -> bool {
+    let digits = value.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let has = |class: fn(&u8) -> bool| value.bytes().any(|b| class(&b));
+    value.len() >= 14
+        && (3..=6).contains(&digits)
+        && has(u8::is_ascii_uppercase)
+        && has(u8::is_ascii_lowercase)
+        && value.bytes().all(|b| b.is_ascii_alphanumeric())
+}
+
+/// `postgres1`, `admin123`: what stands in a thousand compose files.
+fn is_word_and_number(value: &str) -> bool {
+    let word = value.trim_end_matches(|c: char| c.is_ascii_digit());
+    value.len() < 10 && word.bytes().all(|b| b.is_ascii_alphabetic()) || value.contains(['/', ':', '.', ',', '_'])
+}
+
+/// As a person chooses it: small letters and digits, with capitals or signs; not what the documentation of a cloud says.
 fn is_chosen(value: &str) -> bool {
     let has = |class: fn(&u8) -> bool| value.bytes().any(|b| class(&b));
     let lower = value.to_ascii_lowercase();
     let told = ["example", "change", "your", "placeholder", "replace", "dummy"].iter().any(|word| lower.contains(word));
-    let of_every_kind = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
-    value.len() >= 8 && of_every_kind && !told
+    let signs = value.bytes().any(|b| b.is_ascii_uppercase() || b"@#!$%^&*".contains(&b));
+    value.len() >= 8 && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit) && signs && !told
 }
 
 /// Files that are a secret as a whole, or of lines that are.
-pub(super) fn whole(text: &[u8], path: &str) -> Option<Hit> {
+pub(super) fn whole(text: &[u8], path: &str, view: View) -> Option<Hit> {
     let name = path.rsplit(['/', '!']).next().unwrap_or(path);
     let text = std::str::from_utf8(text.get(..text.len().min(4096))?).ok()?;
     let rails = name == "master.key" || path.contains("config/credentials/") && name.ends_with(".key");
-    if rails && text.trim().len() == 32 && is_hex(text.trim()) {
-        return Some(Hit {
-            severity: Severity::Critical,
-            ..hit("rails-key", "whoever has the credentials file", 0..32, text.trim())
-        });
+    let key = text.trim();
+    // Jenkins' master.key has 256 digits.
+    if rails && matches!(key.len(), 32 | 256) && is_hex(key) {
+        let rule = if key.len() == 32 { "rails-key" } else { "jenkins-key" };
+        let found = hit(rule, "whoever has the credentials file", 0..key.len(), key);
+        let confidence = told_by(view.people, Confidence::High);
+        return Some(Hit { severity: Severity::Critical, confidence, ..found });
     }
     if !matches!(name, ".pgpass" | "pgpass.conf") {
         return None;
@@ -221,114 +332,4 @@ fn known(name: &str, value: &str, path: &str) -> Option<(&'static str, &'static 
     let mailchimp =
         value.split_once("-us").is_some_and(|(key, place)| key.len() == 32 && is_hex(key) && place.len() <= 2);
     mailchimp.then_some(("mailchimp-key", "Mailchimp"))
-}
-
-/// `Authorization: Basic …`, npm's `_auth=…`, Docker's `"auth": "…"`: a user and a password in base64.
-fn authorization(name: &str, value: &str, place: Range<usize>, path: &str) -> Option<Hit> {
-    let lower = name.to_ascii_lowercase();
-    let docker = lower == "auth" && path.to_ascii_lowercase().contains("docker");
-    let encoded = match value.strip_prefix("Basic ").or(value.strip_prefix("basic ")) {
-        Some(encoded) if lower.ends_with("authorization") => encoded,
-        _ if lower.ends_with("authorization") => return bearer(value, place),
-        None if lower.ends_with("_auth") || docker => value,
-        _ => return None,
-    };
-    let decoded = super::checks::base64(encoded)?;
-    let (user, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
-    let real = password.len() >= 4
-        && !user.is_empty()
-        && !is_placeholder(password)
-        && !is_reference(password)
-        && user != password;
-    real.then(|| hit("basic-auth", "the service it opens", place, value))
-}
-
-/// `Bearer …`: something random, or it is an example.
-fn bearer(value: &str, place: Range<usize>) -> Option<Hit> {
-    let (_, token) = ["bearer", "token", "apikey", "key"].iter().find_map(|kind| {
-        let said = value.get(..kind.len()).filter(|said| said.eq_ignore_ascii_case(kind))?;
-        Some((said, value[kind.len()..].strip_prefix(' ')?.trim()))
-    })?;
-    let place = place.end - token.len()..place.end;
-    let real = token.len() >= 20
-        && is_random(token)
-        && !is_placeholder(token)
-        && !is_reference(token)
-        && !token.starts_with("eyJ");
-    real.then(|| hit("bearer-token", "the service it opens", place, token))
-}
-
-/// Words for a password in place of one.
-const WORDS: &[&str] = &["pass", "passwd", "pwd", "secret", "token", "user", "username", "userpass", "mypass"];
-
-/// `scheme://user:password@host`; `at` is where `://` stands.
-pub(super) fn url(text: &[u8], at: usize, view: View) -> Option<Hit> {
-    const AUTHORITY_BYTES_MAX: usize = 300;
-    let from = at + 3;
-    let rest = &text[from..text.len().min(from + AUTHORITY_BYTES_MAX)];
-    let end =
-        rest.iter().position(|b| b.is_ascii_whitespace() || b"/\"'`<>?#,;)(\\|".contains(b)).unwrap_or(rest.len());
-    let at_sign = rest[..end].iter().rposition(|b| *b == b'@')?;
-    let colon = rest[..at_sign].iter().position(|b| *b == b':')?;
-    let host = std::str::from_utf8(&rest[at_sign + 1..end]).ok()?.to_ascii_lowercase();
-    let user = std::str::from_utf8(&rest[..colon]).ok()?;
-    let password = std::str::from_utf8(&rest[colon + 1..at_sign]).ok()?;
-    if password.len() < 3
-        || host.is_empty()
-        || is_placeholder(password)
-        || is_reference(password)
-        || user.contains(['{', '$', '%'])
-    {
-        return None;
-    }
-    let lower = password.to_ascii_lowercase();
-    let sample = view.people != People::Users;
-    let said = ["pass", "secret", "token", "pwd", "user"].iter().any(|w| lower.contains(w));
-    let own = user.eq_ignore_ascii_case(password)
-        || ["postgres", "root", "admin", "guest", "mysql", "redis"].contains(&&*lower);
-    let nowhere = is_nowhere(&host);
-    let (severity, confidence) = match () {
-        () if own || said && (sample || WORDS.contains(&&*lower)) => return None,
-        () if view.people == People::Readers => (Severity::High, Confidence::Low),
-        () if nowhere => (Severity::Low, Confidence::Low),
-        () if view.people == People::Tests => (Severity::High, Confidence::Low),
-        () if is_random(password) => (Severity::High, Confidence::High),
-        () => (Severity::High, Confidence::Medium),
-    };
-    let place = from + colon + 1..from + at_sign;
-    Some(Hit { severity, confidence, ..hit("url-password", "the service it opens", place, password) })
-}
-
-/// One's own machine, a neighbour in a compose file, or a name in an example.
-pub(super) fn is_nowhere(host: &str) -> bool {
-    const NAMES: &[&str] = &[
-        "localhost",
-        "127",
-        "0",
-        "[",
-        "host",
-        "hostname",
-        "user",
-        "foo",
-        "server",
-        "domain",
-        "db",
-        "database",
-        "postgres",
-        "postgresql",
-        "mysql",
-        "mariadb",
-        "redis",
-        "mongo",
-        "mongodb",
-        "rabbitmq",
-        "example",
-        "my",
-        "your",
-        "ip",
-    ];
-    let first = host.split(['.', ':']).next().unwrap_or(host);
-    let reserved = [".test", ".example", ".local", ".invalid", ".localhost", ".internal"];
-    let bare = host.split(':').next().unwrap_or(host);
-    NAMES.contains(&first) || reserved.iter().any(|end| bare.ends_with(end)) || bare.contains("example.")
 }

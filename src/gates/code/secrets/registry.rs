@@ -1,8 +1,8 @@
 //! Credentials in the addresses of packages: `https://TOKEN@host/…` and `…?token=…` in lock files, and where package managers
 //! are told of a registry. Only there: elsewhere a random word in an address is a picture's, a badge's or a page's. Pure.
 
-use super::named::is_nowhere;
 use super::scan::{Hit, hit};
+use super::urls::is_nowhere;
 use super::values::{is_placeholder, is_random, is_reference, is_uuid};
 
 /// Besides lock files: what tells a package manager where to look.

@@ -236,6 +236,8 @@ const RULES: &[Rule] = &[
         &[
             ("$1$", &[Run(Crypt, 1, 8), Text("$"), exactly(Crypt, 22)]),
             ("$apr1$", &[Run(Crypt, 1, 8), Text("$"), exactly(Crypt, 22)]),
+            ("{SHA}", &[exactly(Base64, 28)]),
+            ("{SSHA}", &[Run(Base64, 32, 64)]),
             ("$2a$", &[exactly(Digit, 2), Text("$"), exactly(Crypt, 53)]),
             ("$2b$", &[exactly(Digit, 2), Text("$"), exactly(Crypt, 53)]),
             ("$2y$", &[exactly(Digit, 2), Text("$"), exactly(Crypt, 53)]),

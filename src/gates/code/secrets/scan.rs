@@ -9,14 +9,13 @@ use std::sync::{Arc, LazyLock};
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 
 use super::assignment::{self, Form};
-use super::checks::{self, Pem, entropy};
-use super::curl;
-use super::kubernetes;
-use super::named;
-use super::registry;
+use super::checks::{self, Check, Pem, entropy};
+use super::commands::{self, COMMANDS};
 use super::rules::{Rule, rules};
+use super::seams::{self, Joined};
 use super::shape;
 use super::values::is_placeholder;
+use super::{cloud, curl, encodings, files, hashes, headers, kubernetes, named, pairs, registry, urls};
 use crate::domain::verdict::{Confidence, Severity};
 
 /// A secret in a text: where, and what is known of it.
@@ -90,6 +89,8 @@ pub(super) enum People {
     Tests,
     /// Documentation.
     Readers,
+    /// A text beside the sources: `README.md`, a runbook.
+    Prose,
 }
 
 /// What an automaton's pattern stands for.
@@ -100,7 +101,48 @@ enum Mark {
     Putty,
     Url,
     Curl,
+    Command(usize),
+    /// A scheme of authorization.
+    Scheme(&'static str),
+    Signature,
+    Oracle,
+    /// `Secret Access Key` in prose, and the id that a table has before it.
+    CloudName(usize),
+    Decoded,
+    /// Between two literals, and behind a list of them.
+    Seam,
+    List,
 }
+
+/// Where a look is worth it, besides tokens' prefixes and commands.
+const MARKS: [(&str, Mark); 26] = [
+    ("-----BEGIN ", Mark::Pem),
+    ("PuTTY-User-Key-File-", Mark::Putty),
+    ("://", Mark::Url),
+    ("curl ", Mark::Curl),
+    ("Bearer ", Mark::Scheme("Bearer ")),
+    ("bearer ", Mark::Scheme("bearer ")),
+    ("Basic ", Mark::Scheme("Basic ")),
+    ("sig=", Mark::Signature),
+    ("jdbc:oracle:thin:", Mark::Oracle),
+    ("Secret Access Key", Mark::CloudName(17)),
+    ("Secret access key", Mark::CloudName(17)),
+    ("AKIA", Mark::CloudName(20)),
+    ("| base64 -d", Mark::Decoded),
+    ("| base64 -D", Mark::Decoded),
+    ("| base64 --decode", Mark::Decoded),
+    ("' + '", Mark::Seam),
+    ("\" + \"", Mark::Seam),
+    ("'+'", Mark::Seam),
+    ("\"+\"", Mark::Seam),
+    ("' +\n", Mark::Seam),
+    ("\" +\n", Mark::Seam),
+    ("' . '", Mark::Seam),
+    ("\" . \"", Mark::Seam),
+    ("].join('')", Mark::List),
+    ("].join(\"\")", Mark::List),
+    ("] join ''", Mark::List),
+];
 
 struct Automata {
     marks: Vec<Mark>,
@@ -111,9 +153,8 @@ struct Automata {
 #[expect(clippy::expect_used, reason = "the patterns are constants, and every test of this gate builds the automata")]
 static AUTOMATA: LazyLock<Automata> = LazyLock::new(|| {
     let shapes = rules().flat_map(|r| r.shapes.iter().enumerate().map(move |(i, s)| (s.0, Mark::Shape(r, i))));
-    let others =
-        [("-----BEGIN ", Mark::Pem), ("PuTTY-User-Key-File-", Mark::Putty), ("://", Mark::Url), ("curl ", Mark::Curl)];
-    let (patterns, marks): (Vec<&str>, Vec<Mark>) = shapes.chain(others).unzip();
+    let commands = COMMANDS.iter().enumerate().map(|(nth, (head, _))| (*head, Mark::Command(nth)));
+    let (patterns, marks): (Vec<&str>, Vec<Mark>) = shapes.chain(MARKS).chain(commands).unzip();
     let build = |patterns: &[&str], no_case: bool| {
         AhoCorasickBuilder::new()
             .kind(Some(AhoCorasickKind::DFA))
@@ -125,18 +166,16 @@ static AUTOMATA: LazyLock<Automata> = LazyLock::new(|| {
     Automata { marks, tokens: build(&patterns, false), names: build(named::NAMES, true) }
 });
 
-/// Encodings within encodings that are looked into.
-const DEPTH_MAX: u8 = 2;
-
 /// Every secret of a file, in the order of their places, each place once.
 pub(super) fn scan(text: &[u8], path: &str, view: View) -> Vec<Hit> {
     let mut hits = tokens(text, path, view);
-    hits.extend(named::whole(text, path));
+    hits.extend(named::whole(text, path, view));
     hits.extend(kubernetes::secrets(text, path, view));
+    hits.extend(hashes::rows(text, path, view));
     if view.names {
         hits.extend(assigned(text, path, view));
     }
-    hits.extend(encoded(text, path, view, DEPTH_MAX));
+    hits.extend(encodings::encoded(text, path, view, encodings::DEPTH_MAX));
     // Those that know more come first, and hide what lies within them.
     hits.sort_by_key(|h| (std::cmp::Reverse((h.confidence, h.severity)), h.place.start));
     let mut kept: Vec<Hit> = Vec::new();
@@ -167,7 +206,7 @@ fn told_to_all(hit: &mut Hit) {
 }
 
 /// Tokens that say what they are, keys, and URLs with passwords.
-fn tokens(text: &[u8], path: &str, view: View) -> Vec<Hit> {
+pub(super) fn tokens(text: &[u8], path: &str, view: View) -> Vec<Hit> {
     let mut hits = Vec::new();
     for found in AUTOMATA.tokens.find_overlapping_iter(text) {
         let at = found.start();
@@ -176,12 +215,30 @@ fn tokens(text: &[u8], path: &str, view: View) -> Vec<Hit> {
             Mark::Pem => pem(text, at).map(|hit| key_of(hit, path, view)),
             Mark::Putty => putty(text, at).map(|hit| key_of(hit, path, view)),
             Mark::Url => {
-                named::url(text, at, view).or_else(|| registry::url(text, at, path)).map(|hit| quieter(hit, text, view))
+                urls::url(text, at, view).or_else(|| registry::url(text, at, path)).map(|hit| quieter(hit, text, view))
             }
             Mark::Curl => curl::user(text, at, view),
+            Mark::CloudName(length) => cloud::secret(text, at + length, view),
+            Mark::Decoded => cloud::decoded(text, at, view),
+            Mark::Signature => urls::signature(text, at),
+            Mark::Oracle => urls::oracle(text, at, view),
+            Mark::Scheme(scheme) => headers::said(text, at, scheme, view).map(|hit| quieter(hit, text, view)),
+            Mark::Command(nth) if view.names => {
+                commands::password(text, at, COMMANDS[nth], view).map(|hit| quieter(hit, text, view))
+            }
+            Mark::Command(_) => None,
+            Mark::Seam => seams::summed(text, at).and_then(|joined| put_together(&joined, path, view)),
+            Mark::List => seams::listed(text, at).and_then(|joined| put_together(&joined, path, view)),
         });
     }
     hits
+}
+
+/// A token in literals that a program joins; nothing is joined in what was joined.
+fn put_together(joined: &Joined, path: &str, view: View) -> Option<Hit> {
+    let found = tokens(joined.text.as_bytes(), path, view);
+    let best = found.into_iter().max_by_key(|h| (h.confidence, h.severity))?;
+    Some(Hit { place: joined.place.clone(), ..best })
 }
 
 fn shaped(text: &[u8], at: usize, rule: &'static Rule, nth: usize) -> Option<Hit> {
@@ -201,7 +258,8 @@ fn shaped(text: &[u8], at: usize, rule: &'static Rule, nth: usize) -> Option<Hit
         Some(false) => (rule.severity.min(Severity::Medium), Confidence::Medium),
         _ => (rule.severity, Confidence::High),
     };
-    if rule.id == "jwt" && valid == Some(false) {
+    // Their prefixes alone say next to nothing.
+    if matches!(rule.check, Check::Jwt | Check::Snowflake) && valid == Some(false) {
         return None;
     }
     Some(Hit { severity, confidence, valid, ..hit(rule.id, rule.provider, start..end, token) })
@@ -225,7 +283,7 @@ pub(super) fn hit(rule: &'static str, provider: &'static str, place: Range<usize
 
 /// Samples of signed tokens and of hashes belong into tests and documentation.
 fn doubted(hit: Hit, text: &[u8], view: View) -> Hit {
-    let aside = view.people != People::Users || view.kind == Kind::Code && is_comment(text, hit.place.start);
+    let aside = view.people != People::Users || is_comment(text, hit.place.start);
     let sample = aside && hit.severity == Severity::Medium;
     Hit { confidence: if sample { Confidence::Low } else { hit.confidence }, ..hit }
 }
@@ -237,6 +295,8 @@ fn key_of(hit: Hit, path: &str, view: View) -> Hit {
     let confidence = match view.people {
         People::Users | People::Samples => hit.confidence,
         People::Tests if !own => Confidence::Low,
+        // What a manual shows.
+        People::Readers if files::is_prose(name) => Confidence::Low,
         _ => Confidence::Medium,
     };
     Hit { confidence, ..hit }
@@ -262,6 +322,10 @@ fn is_comment(text: &[u8], at: usize) -> bool {
         return false;
     };
     let line = before[begins..].trim_ascii_start();
+    // C's, and the registries of `.npmrc`.
+    if line.starts_with(b"#define") || line.starts_with(b"//") && line.windows(3).any(|three| three == b"/:_") {
+        return false;
+    }
     ["//", "* ", "#", "/*", "-- ", "<!--", ">>>"].iter().any(|open| line.starts_with(open.as_bytes()))
 }
 
@@ -304,101 +368,25 @@ fn assigned(text: &[u8], path: &str, view: View) -> Vec<Hit> {
     let mut hits: Vec<Hit> = Vec::new();
     let mut last = usize::MAX;
     for found in AUTOMATA.names.find_overlapping_iter(text) {
-        // A quote may stand before the name that was looked for.
-        let at = found.start() + usize::from(text[found.start()] == b'"');
-        let Some(of) = assignment::around(text, at, view.form) else { continue };
+        // A quote or a line's end may stand before the name that was looked for.
+        let at = found.start() + usize::from(b"\"\n".contains(&text[found.start()]));
+        let beside = |name: Range<usize>| pairs::value(text, &name).map(|value| (name, value, false));
+        let around = || assignment::around(text, at, view.form).map(|of| (of.name, of.value, of.quoted));
+        let Some((name, value, quoted)) = beside(assignment::name(text, at)).or_else(around) else { continue };
         // `secret_access_token` is found three times.
-        if of.value.is_empty() || std::mem::replace(&mut last, of.value.start) == of.value.start {
+        if value.is_empty() || std::mem::replace(&mut last, value.start) == value.start {
             continue;
         }
-        let (Ok(name), Ok(value)) =
-            (std::str::from_utf8(&text[of.name.clone()]), std::str::from_utf8(&text[of.value.clone()]))
-        else {
-            continue;
+        let joined = quoted.then(|| seams::goes_on(text, &value)).flatten();
+        let name = std::str::from_utf8(&text[name]).unwrap_or_default();
+        let hit = match &joined {
+            Some(Joined { text, place }) => named::judge(name, text, place.clone(), path, view),
+            None => match std::str::from_utf8(&text[value.clone()]) {
+                Ok(one) => named::judge(name, one, value, path, view),
+                Err(_) => None,
+            },
         };
-        hits.extend(named::judge(name, value, of.value.clone(), path, view).map(|hit| quieter(hit, text, view)));
+        hits.extend(hit.map(|hit| quieter(hit, text, view)));
     }
     hits
-}
-
-/// Shortest encoded text that could hold a token.
-const ENCODED_BYTES_MIN: usize = 32;
-const ENCODED_BYTES_MAX: usize = 64 * 1024;
-
-/// Secrets in base64, hex or percent signs.
-fn encoded(text: &[u8], path: &str, view: View, depth: u8) -> Vec<Hit> {
-    let mut hits = Vec::new();
-    if depth == 0 {
-        return hits;
-    }
-    let mut start = 0;
-    for at in 0..=text.len() {
-        if at < text.len() && IN_RUN[usize::from(text[at])] {
-            continue;
-        }
-        if (ENCODED_BYTES_MIN..=ENCODED_BYTES_MAX).contains(&(at - start)) {
-            hits.extend(decoded(&text[start..at], path, view, depth, start..at));
-        }
-        start = at + 1;
-    }
-    hits
-}
-
-/// Of what encoded texts are made.
-static IN_RUN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let b = byte as u8;
-        table[byte] =
-            b.is_ascii_alphanumeric() || b == b'+' || b == b'/' || b == b'=' || b == b'_' || b == b'-' || b == b'%';
-        byte += 1;
-    }
-    table
-};
-
-fn decoded(run: &[u8], path: &str, view: View, depth: u8, place: Range<usize>) -> Option<Hit> {
-    let run = std::str::from_utf8(run).ok()?;
-    // `key=BASE64`: what stands before the sign is no part of it.
-    let value = match run.trim_end_matches('=').rfind('=') {
-        Some(at) => &run[at + 1..],
-        None => run,
-    };
-    let (how, inner) = if value.contains('%') {
-        ("percent signs", percent(value)?)
-    } else if value.len() % 2 == 0 && value.bytes().all(|b| b.is_ascii_hexdigit()) {
-        ("hex", hex(value)?)
-    } else {
-        ("base64", checks::base64(value)?)
-    };
-    let printable = inner.iter().filter(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()).count();
-    if inner.len() < 16 || printable * 20 < inner.len() * 19 {
-        return None;
-    }
-    let mut found = tokens(&inner, path, view);
-    if found.is_empty() {
-        found = encoded(&inner, path, view, depth - 1);
-    }
-    // Signed tokens are base64 themselves, and their parts are not what leaked.
-    let best = found.into_iter().filter(|h| h.rule != "jwt").max_by_key(|h| (h.confidence, h.severity))?;
-    Some(Hit { place, encoded: Some(how), ..best })
-}
-
-fn percent(text: &str) -> Option<Vec<u8>> {
-    let bytes = text.as_bytes();
-    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        if bytes[at] == b'%' {
-            out.push(u8::from_str_radix(text.get(at + 1..at + 3)?, 16).ok()?);
-            at += 3;
-        } else {
-            out.push(bytes[at]);
-            at += 1;
-        }
-    }
-    Some(out)
-}
-
-fn hex(text: &str) -> Option<Vec<u8>> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }

@@ -2,7 +2,7 @@
 //! No token stands in this file: they are made at run time, so that nobody's scanner, ours included, finds one.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::checks::{age_key, github_token};
 use super::rules::rules;
@@ -52,6 +52,11 @@ fn made(rule: &super::rules::Rule, nth: usize, dice: &mut Dice) -> String {
         "grafana-token" => {
             let body = format!("{prefix}{}", dice.of(Class::Alnum, 32));
             return format!("{body}_{:08x}", crc32fast::hash(body.as_bytes()));
+        }
+        "discord-bot-token" => {
+            // A user's number begins with the digit that makes the prefix.
+            let user = STANDARD_NO_PAD.encode(format!("{}0{}", nth + 1, dice.of(Class::Digit, 16)));
+            return format!("{user}.{}.{}", dice.of(Class::Alnum, 6), dice.of(Class::Alnum, 38));
         }
         "jwt" => {
             let part = |json: &str| URL_SAFE_NO_PAD.encode(json);

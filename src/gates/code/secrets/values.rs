@@ -85,6 +85,10 @@ const PLACEHOLDERS: &[&str] = &[
     "some_",
     "some-",
     "default",
+    // The account of Azure's emulator.
+    "eby8vdm02xnocqflquwjpllmetlcdxj1ouzft50usrz6ifsufq2uverc",
+    "minio123",
+    "minioadmin",
 ];
 
 /// Stands for a secret, and is none.
@@ -101,11 +105,16 @@ fn repeats(value: &str) -> bool {
     run || (1..=8).any(unit)
 }
 
-/// Mostly letters and digits in their order: an alphabet, not a token.
+/// Mostly letters and digits in their order, also one kind between the other: an alphabet, not a token.
 fn is_ordered(lower: &str) -> bool {
-    let pairs = lower.as_bytes().windows(2);
-    let steps = pairs.filter(|w| w[1] == w[0].wrapping_add(1) || w[1].wrapping_add(1) == w[0]).count();
-    lower.len() >= 8 && steps * 2 > lower.len()
+    let stepwise = |bytes: &[u8]| {
+        let steps = bytes.windows(2).filter(|w| w[1] == w[0].wrapping_add(1) || w[1].wrapping_add(1) == w[0]).count();
+        steps * 2 > bytes.len()
+    };
+    let of = |class: fn(&u8) -> bool| lower.bytes().filter(class).collect::<Vec<u8>>();
+    let (letters, digits) = (of(u8::is_ascii_alphabetic), of(u8::is_ascii_digit));
+    let woven = letters.len() >= 6 && digits.len() >= 6 && stepwise(&letters) && stepwise(&digits);
+    lower.len() >= 8 && (stepwise(lower.as_bytes()) || woven)
 }
 
 /// Filled in elsewhere: a variable, a template, a path, a URL, a call.
@@ -113,7 +122,8 @@ pub(super) fn is_reference(value: &str) -> bool {
     let first = value.as_bytes().first().copied().unwrap_or(b' ');
     let opens = ["${", "{{", "$(", "%(", "#{", "<%", "{%", "((", "env(", "env.", "process.", "os.", "@@", "enc("];
     let lower = value.to_ascii_lowercase();
-    b"$<{[(@&*/.%#".contains(&first)
+    b"$<{[(".contains(&first)
+        || b"@&*/.%#".contains(&first) && !is_strong(&value[1..])
         || opens.iter().any(|open| lower.contains(open))
         || lower.contains("://")
         // A pattern for such values, or a part of one.
@@ -134,6 +144,15 @@ pub(super) fn is_reference(value: &str) -> bool {
         ]
         .iter()
         .any(|p| lower.starts_with(p))
+}
+
+/// Of every kind of character, and no path: what begins with a sign by chance.
+pub(super) fn is_strong(rest: &str) -> bool {
+    let has = |class: fn(&u8) -> bool| rest.bytes().any(|b| class(&b));
+    let mixed = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && has(u8::is_ascii_digit);
+    rest.len() >= 8 && mixed && !rest.contains(['/', '.', '(', '{', '%', '$', ':', '<', '_', '-']) && !is_wordy(rest)
+        // base64.
+        || rest.len() >= 39 && mixed && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b)) && entropy(rest) >= 4.2
 }
 
 /// Made of words, as names in programs are: `access-token-v2`, `passwordResetToken`, `shop.auth.token1`.
@@ -185,7 +204,7 @@ fn is_word(piece: &str) -> bool {
     let longest = lower.as_bytes().split(|b| vowel(*b)).map(<[u8]>::len).max().unwrap_or(0);
     let one_case =
         piece.bytes().skip(1).all(|b| b.is_ascii_lowercase()) || piece.bytes().all(|b| b.is_ascii_uppercase());
-    piece.len() >= 3 && one_case && vowels * 5 >= piece.len() && longest <= 4
+    piece.len() >= 3 && one_case && vowels * 6 >= piece.len() && longest <= 4
 }
 
 /// `8-4-4-4-12`.
@@ -226,6 +245,7 @@ mod tests {
             "AKIAIOSFODNN7EXAMPLE",
             "2YotnFZFEjr1zCsicMWpAA",
             "abcabcabcabcabc",
+            "A1B2C3D4E5F6G7H8I9J0",
         ] {
             assert!(is_placeholder(value) || is_reference(value), "{value}");
         }
@@ -243,7 +263,9 @@ mod tests {
         ] {
             assert!(is_reference(value), "{value}");
         }
-        for value in ["hJ8s0aK2lQ9z", "Tr0ub4dor&3", "c7d2e9f01b3a4c5d6e7f8091a2b3c4d5"] {
+        for value in
+            ["@uwlWXxdjm2Iog", "%LAxmw!Q9Ncj", "hJ8s0aK2lQ9z", "Tr0ub4dor&3", "c7d2e9f01b3a4c5d6e7f8091a2b3c4d5"]
+        {
             assert!(!is_placeholder(value) && !is_reference(value), "{value}");
         }
     }
