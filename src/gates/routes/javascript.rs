@@ -5,16 +5,13 @@ mod declared;
 use tree_sitter::Node;
 
 use super::graph::{Dialect, Graph, Item, Key};
-use super::modules::{Import, Module, Modules, is_function, required, string, unwrapped};
-use super::template::Style;
+use super::modules::{Import, Module, Modules, STEPS_MAX, is_function, required, unwrapped};
+use super::template::{self, Style};
 use super::tree::{above, arguments, children, field, line};
 use super::{File, Found};
 use crate::gates::facts::Facts;
 
 const DIALECT: Dialect = Dialect { style: Style::Colon, slash: false };
-
-/// Names chain through files; longer chains go in a circle.
-const STEPS_MAX: usize = 12;
 
 /// Names that a parameter has when a router is meant, although nobody is seen handing one over.
 const ROUTER_NAMES: [&str; 4] = ["fastify", "app", "router", "server"];
@@ -130,43 +127,8 @@ impl<'f> Reader<'_, 'f> {
         Some(field(pair, "value").or(Some(pair)).and_then(|value| self.text(nth, value, 0)))
     }
 
-    /// A text that is known before the program runs: literals, constants, both together.
     fn text(&self, nth: usize, node: Node<'f>, steps: usize) -> Option<String> {
-        if steps > STEPS_MAX {
-            return None;
-        }
-        let module = self.module(nth);
-        let node = unwrapped(node);
-        if let Some(text) = string(&module.source, node) {
-            return Some(text.to_string());
-        }
-        match node.kind() {
-            "template_string" => {
-                let (mut out, mut at) = (String::new(), node.start_byte() + 1);
-                for part in children(node).into_iter().filter(|p| p.kind() == "template_substitution") {
-                    out.push_str(std::str::from_utf8(module.source.text.get(at..part.start_byte())?).ok()?);
-                    out.push_str(&self.text(nth, children(part).into_iter().next()?, steps + 1)?);
-                    at = part.end_byte();
-                }
-                out.push_str(std::str::from_utf8(module.source.text.get(at..node.end_byte() - 1)?).ok()?);
-                Some(out)
-            }
-            "binary_expression" if module.source.text(field(node, "operator")?) == "+" => {
-                let left = self.text(nth, field(node, "left")?, steps + 1)?;
-                Some(left + &self.text(nth, field(node, "right")?, steps + 1)?)
-            }
-            "identifier" | "shorthand_property_identifier" => {
-                let name = module.source.text(node);
-                if let Some(value) = module.values.get(name) {
-                    return self.text(nth, *value, steps + 1);
-                }
-                let import = module.imports.get(name)?;
-                let there = self.modules.resolve(nth, &import.from)?;
-                let value = *self.module(there).exports.get(&import.name)?;
-                self.text(there, value, steps + 1)
-            }
-            _ => None,
-        }
+        self.modules.text(nth, node, steps)
     }
 
     /// What a name or an expression stands for.
@@ -306,7 +268,8 @@ impl<'f> Reader<'_, 'f> {
         if steps < STEPS_MAX * 8 && node.kind() == "call_expression" {
             let callee = field(node, "function").filter(|c| c.kind() == "member_expression")?;
             let property = self.module(nth).source.text(field(callee, "property")?);
-            let chained = method(property).is_some() || matches!(property, "use" | "route" | "param" | "register");
+            let chained = method(property).is_some()
+                || matches!(property, "use" | "route" | "param" | "register" | "prefix" | "redirect");
             if chained {
                 let (key, path) = self.receiver(nth, field(callee, "object")?, steps + 1)?;
                 let here = arguments(node).first().copied().filter(|_| property == "route");

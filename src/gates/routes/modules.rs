@@ -8,6 +8,9 @@ use super::File;
 use super::tree::{Source, child_of, children, field};
 use crate::gates::code::syntax::{self, Visit};
 
+/// Names chain through files; longer chains go in a circle.
+pub const STEPS_MAX: usize = 12;
+
 /// A name that a file has from elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
@@ -63,6 +66,45 @@ impl<'f> Modules<'f> {
                 tops.iter().find_map(|path| self.at(path))
             }
             None => self.at(specifier.strip_prefix('@').unwrap_or(specifier)),
+        }
+    }
+
+    /// A text that is known before the program runs: literals, constants, both together.
+    pub fn text(&self, nth: usize, node: Node<'f>, steps: usize) -> Option<String> {
+        if steps > STEPS_MAX {
+            return None;
+        }
+        let module = &self.all[nth];
+        let node = unwrapped(node);
+        if let Some(text) = string(&module.source, node) {
+            return Some(text.to_string());
+        }
+        match node.kind() {
+            "template_string" => {
+                let (mut out, mut at) = (String::new(), node.start_byte() + 1);
+                for part in children(node).into_iter().filter(|p| p.kind() == "template_substitution") {
+                    out.push_str(std::str::from_utf8(module.source.text.get(at..part.start_byte())?).ok()?);
+                    out.push_str(&self.text(nth, children(part).into_iter().next()?, steps + 1)?);
+                    at = part.end_byte();
+                }
+                out.push_str(std::str::from_utf8(module.source.text.get(at..node.end_byte() - 1)?).ok()?);
+                Some(out)
+            }
+            "binary_expression" if module.source.text(field(node, "operator")?) == "+" => {
+                let left = self.text(nth, field(node, "left")?, steps + 1)?;
+                Some(left + &self.text(nth, field(node, "right")?, steps + 1)?)
+            }
+            "identifier" | "shorthand_property_identifier" => {
+                let name = module.source.text(node);
+                if let Some(value) = module.values.get(name) {
+                    return self.text(nth, *value, steps + 1);
+                }
+                let import = module.imports.get(name)?;
+                let there = self.resolve(nth, &import.from)?;
+                let value = *self.all[there].exports.get(&import.name)?;
+                self.text(there, value, steps + 1)
+            }
+            _ => None,
         }
     }
 

@@ -45,6 +45,7 @@ pub struct Module<'f> {
     pub imports: HashMap<String, (String, String)>,
     pub values: HashMap<String, Node<'f>>,
     pub functions: HashMap<String, Node<'f>>,
+    pub classes: HashMap<String, Node<'f>>,
     pub calls: Vec<Node<'f>>,
 }
 
@@ -89,6 +90,67 @@ impl<'f> Modules<'f> {
         known(rest.clone()).or_else(|| known(format!("src/{rest}"))).or_else(|| self.only(&rest))
     }
 
+    /// A text that is known before the program runs: literals, constants, both together.
+    pub fn text(&self, nth: usize, node: Node<'f>, steps: usize) -> Option<String> {
+        if steps > STEPS_MAX {
+            return None;
+        }
+        let module = &self.all[nth];
+        if let Some(text) = string(&module.source, node) {
+            return Some(text);
+        }
+        match node.kind() {
+            "string" => {
+                let mut out = String::new();
+                for part in children(node) {
+                    match part.kind() {
+                        "string_content" => out.push_str(module.source.text(part)),
+                        "interpolation" => {
+                            out.push_str(&self.text(nth, children(part).into_iter().next()?, steps + 1)?)
+                        }
+                        _ => {}
+                    }
+                }
+                Some(out)
+            }
+            "binary_operator" if module.source.text(field(node, "operator")?) == "+" => {
+                let left = self.text(nth, field(node, "left")?, steps + 1)?;
+                Some(left + &self.text(nth, field(node, "right")?, steps + 1)?)
+            }
+            "identifier" => {
+                let name = module.source.text(node);
+                if let Some(value) = module.values.get(name) {
+                    return self.text(nth, *value, steps + 1);
+                }
+                let (from, name) = module.imports.get(name)?;
+                let there = self.resolve(Some(nth), from)?;
+                self.text(there, *self.all[there].values.get(name)?, steps + 1)
+            }
+            // `settings.API_V1_STR`: a class attribute or a default, where there is only one of that name.
+            "attribute" => {
+                let name = module.source.text(field(node, "attribute")?);
+                let mut found = self.all.iter().enumerate().filter_map(|(i, m)| Some((i, *m.values.get(name)?)));
+                match (found.next(), found.next()) {
+                    (Some((there, value)), None) => self.text(there, value, steps + 1),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// The file that a local name, or names with dots between them, stand for.
+    pub fn named(&self, nth: usize, dotted: &str) -> Option<usize> {
+        let imports = &self.all[nth].imports;
+        let (first, rest) = dotted.split_once('.').unwrap_or((dotted, ""));
+        let whole = match (imports.get(dotted), imports.get(first)) {
+            (Some((from, inside)), _) => below(from, inside),
+            (None, Some((from, inside))) => below(&below(from, inside), rest),
+            (None, None) => return None,
+        };
+        self.resolve(Some(nth), &whole)
+    }
+
     /// The only file whose path ends so.
     fn only(&self, rest: &str) -> Option<usize> {
         let ends = [format!("/{rest}.py"), format!("/{rest}/__init__.py")];
@@ -100,6 +162,15 @@ impl<'f> Modules<'f> {
     }
 }
 
+/// `from . import urls` is `.urls`, `from a import b` is `a.b`.
+fn below(from: &str, inside: &str) -> String {
+    match (from.ends_with('.'), inside.is_empty()) {
+        (_, true) => from.to_string(),
+        (true, false) => format!("{from}{inside}"),
+        (false, false) => format!("{from}.{inside}"),
+    }
+}
+
 fn module(file: &File) -> Module<'_> {
     let source = Source { path: &file.path, text: &file.text };
     let mut module = Module {
@@ -107,6 +178,7 @@ fn module(file: &File) -> Module<'_> {
         imports: HashMap::new(),
         values: HashMap::new(),
         functions: HashMap::new(),
+        classes: HashMap::new(),
         calls: Vec::new(),
     };
     syntax::walk(&file.tree, |node, _| {
@@ -135,6 +207,11 @@ fn module(file: &File) -> Module<'_> {
             "function_definition" => {
                 if let Some(name) = field(node, "name") {
                     module.functions.insert(source.text(name).to_string(), node);
+                }
+            }
+            "class_definition" => {
+                if let Some(name) = field(node, "name") {
+                    module.classes.insert(source.text(name).to_string(), node);
                 }
             }
             "call" => module.calls.push(node),
@@ -216,52 +293,7 @@ impl<'f> Reader<'_, 'f> {
     }
 
     fn text(&self, nth: usize, node: Node<'f>, steps: usize) -> Option<String> {
-        if steps > STEPS_MAX {
-            return None;
-        }
-        let module = &self.modules.all[nth];
-        if let Some(text) = string(&module.source, node) {
-            return Some(text);
-        }
-        match node.kind() {
-            "string" => {
-                let mut out = String::new();
-                for part in children(node) {
-                    match part.kind() {
-                        "string_content" => out.push_str(module.source.text(part)),
-                        "interpolation" => {
-                            out.push_str(&self.text(nth, children(part).into_iter().next()?, steps + 1)?)
-                        }
-                        _ => {}
-                    }
-                }
-                Some(out)
-            }
-            "binary_operator" if module.source.text(field(node, "operator")?) == "+" => {
-                let left = self.text(nth, field(node, "left")?, steps + 1)?;
-                Some(left + &self.text(nth, field(node, "right")?, steps + 1)?)
-            }
-            "identifier" => {
-                let name = module.source.text(node);
-                if let Some(value) = module.values.get(name) {
-                    return self.text(nth, *value, steps + 1);
-                }
-                let (from, name) = module.imports.get(name)?;
-                let there = self.modules.resolve(Some(nth), from)?;
-                self.text(there, *self.modules.all[there].values.get(name)?, steps + 1)
-            }
-            // `settings.API_V1_STR`: a class attribute or a default, where there is only one of that name.
-            "attribute" => {
-                let name = module.source.text(field(node, "attribute")?);
-                let mut found =
-                    self.modules.all.iter().enumerate().filter_map(|(i, m)| Some((i, *m.values.get(name)?)));
-                match (found.next(), found.next()) {
-                    (Some((there, value)), None) => self.text(there, value, steps + 1),
-                    _ => None,
-                }
-            }
-            _ => None,
-        }
+        self.modules.text(nth, node, steps)
     }
 
     /// The router that a name or `module.name` stands for.

@@ -1,5 +1,7 @@
 //! Rails' `config/routes.rb` and the files that it draws: verbs, resources, namespaces, scopes.
 
+use std::collections::HashMap;
+
 use tree_sitter::Node;
 
 use super::template::{self, Style};
@@ -8,7 +10,10 @@ use super::{File, Found, Route, Unread};
 use crate::gates::code::syntax::{self, Visit};
 
 pub fn routes(files: &[&File]) -> Found {
-    let mut reader = Reader { files, out: Found::default() };
+    let mut reader = Reader { files, concerns: HashMap::new(), out: Found::default() };
+    for file in files.iter().filter(|f| f.path.contains("config/routes")) {
+        reader.concerns_of(file);
+    }
     for file in files.iter().filter(|f| f.path.ends_with("config/routes.rb")) {
         let source = Source { path: &file.path, text: &file.text };
         let mut draws = Vec::new();
@@ -34,6 +39,11 @@ struct Scope {
     /// Of the resource around: what its members lie below.
     member: Option<String>,
     collection: Option<String>,
+    /// Members of nested resources lie below what the outermost resource lies below.
+    shallow: bool,
+    outside: Option<String>,
+    /// `path_names: { new: "neu" }`
+    names: HashMap<String, String>,
 }
 
 /// A file that draws itself goes in a circle.
@@ -41,6 +51,8 @@ const DEPTH_MAX: usize = 20;
 
 struct Reader<'f> {
     files: &'f [&'f File],
+    /// `concern :name do … end`, by name.
+    concerns: HashMap<String, (&'f File, Node<'f>)>,
     out: Found,
 }
 
@@ -93,6 +105,23 @@ fn word_list(source: &Source<'_>, node: Node<'_>) -> Vec<String> {
 }
 
 fn singular(name: &str) -> String {
+    const IRREGULAR: [(&str, &str); 10] = [
+        ("people", "person"),
+        ("men", "man"),
+        ("women", "woman"),
+        ("children", "child"),
+        ("mice", "mouse"),
+        ("movies", "movie"),
+        ("series", "series"),
+        ("news", "news"),
+        ("statuses", "status"),
+        ("shoes", "shoe"),
+    ];
+    // The last word of `sales_people` counts.
+    let (before, last) = name.rsplit_once('_').map_or(("", name), |(b, l)| (b, l));
+    if let Some((_, one)) = IRREGULAR.iter().find(|(many, _)| *many == last) {
+        return if before.is_empty() { one.to_string() } else { format!("{before}_{one}") };
+    }
     match name {
         _ if name.ends_with("ies") => format!("{}y", &name[..name.len() - 3]),
         _ if name.ends_with("sses") || name.ends_with("xes") || name.ends_with("ches") => name[..name.len() - 2].into(),
@@ -113,7 +142,7 @@ const ACTIONS: [(&str, &[&str], bool, &str); 7] = [
     ("destroy", &["DELETE"], true, ""),
 ];
 
-impl Reader<'_> {
+impl<'f> Reader<'f> {
     fn block(&mut self, source: &Source<'_>, call: Node<'_>, scope: &Scope, depth: usize) {
         let Some(block) = field(call, "block").filter(|_| depth < DEPTH_MAX) else { return };
         let body = field(block, "body").unwrap_or(block);
@@ -187,7 +216,9 @@ impl Reader<'_> {
                 };
                 let Some(path) = path else { return self.unread(source, call, "a path that is no literal") };
                 let prefix = below(&scope.prefix, &path);
-                self.block(source, call, &Scope { prefix, ..Scope::default() }, depth);
+                let shallow = flag(source, option("shallow")).unwrap_or(scope.shallow);
+                let names = names(source, option("path_names"), &scope.names);
+                self.block(source, call, &Scope { prefix, shallow, names, ..Scope::default() }, depth);
             }
             "member" | "collection" => {
                 let prefix = if name == "member" { &scope.member } else { &scope.collection };
@@ -195,7 +226,14 @@ impl Reader<'_> {
                 self.block(source, call, &Scope { prefix, ..scope.clone() }, depth);
             }
             "draw" => self.drawn(first, scope, depth),
+            // Read where it is used.
             "concern" => {}
+            "concerns" => {
+                for name in plain.iter().flat_map(|n| word_list(source, *n)) {
+                    self.concern(source, call, &name, scope, depth);
+                }
+            }
+            "shallow" => self.block(source, call, &Scope { shallow: true, ..scope.clone() }, depth),
             "mount" => self.unread(source, call, "the routes below come with an engine"),
             _ if name.starts_with("devise_") || name.starts_with("use_doorkeeper") => {
                 self.unread(source, call, "the routes come with a package");
@@ -229,12 +267,17 @@ impl Reader<'_> {
         let path = option("path").and_then(|p| word(source, p)).unwrap_or_else(|| name.to_string());
         let param = option("param").and_then(|p| word(source, p)).unwrap_or_else(|| "id".to_string());
         let collection = below(&scope.prefix, &path);
-        let member = format!("{collection}/:{param}");
-        self.actions(source, call, options, ("", &collection, &member));
-        let nested = format!("{collection}/:{}_{param}", singular(name));
-        let inside = Scope { prefix: nested, member: Some(member), collection: Some(collection) };
+        let shallow = flag(source, option("shallow")).unwrap_or(scope.shallow);
+        let outside = scope.outside.clone().unwrap_or_else(|| scope.prefix.clone());
+        let of_members = if shallow { below(&outside, &path) } else { collection.clone() };
+        let member = format!("{of_members}/:{param}");
+        let names = names(source, option("path_names"), &scope.names);
+        self.actions(source, call, options, ("", &collection, &member), &names);
+        let prefix = format!("{of_members}/:{}_{param}", singular(name));
+        let (member, collection, outside) = (Some(member), Some(collection), Some(outside));
+        let inside = Scope { prefix, member, collection, shallow, outside, names };
         self.block(source, call, &inside, depth);
-        self.concerned(source, call, option("concerns"));
+        self.concerned(source, call, option("concerns"), &inside, depth);
     }
 
     fn resource(
@@ -249,10 +292,12 @@ impl Reader<'_> {
         let option = |name: &str| options.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
         let path = option("path").and_then(|p| word(source, p)).unwrap_or_else(|| name.to_string());
         let base = below(&scope.prefix, &path);
-        self.actions(source, call, options, ("index", &base, &base));
-        let inside = Scope { prefix: base.clone(), member: Some(base.clone()), collection: Some(base) };
+        let names = names(source, option("path_names"), &scope.names);
+        self.actions(source, call, options, ("index", &base, &base), &names);
+        let (member, collection) = (Some(base.clone()), Some(base.clone()));
+        let inside = Scope { prefix: base, member, collection, names, ..scope.clone() };
         self.block(source, call, &inside, depth);
-        self.concerned(source, call, option("concerns"));
+        self.concerned(source, call, option("concerns"), &inside, depth);
     }
 
     /// The routes of a resource: the action that it has not, and the paths of its collection and of one member.
@@ -262,25 +307,61 @@ impl Reader<'_> {
         call: Node<'_>,
         options: &[(String, Node<'_>)],
         (without, collection, member): (&str, &str, &str),
+        names: &HashMap<String, String>,
     ) {
         let option = |name: &str| options.iter().find(|(n, _)| n == name).map(|(_, v)| *v);
         for (action, verbs, of_member, behind) in ACTIONS.into_iter().filter(|(action, ..)| *action != without) {
             if wanted(source, action, option("only"), option("except")) {
                 let base = if of_member { member } else { collection };
+                let named = names.get(behind.trim_start_matches('/')).filter(|_| !behind.is_empty());
+                let behind = named.map_or(behind, String::as_str);
                 verbs.iter().for_each(|verb| self.route(source, call, verb, base, behind));
             }
         }
     }
 
-    fn concerned(&mut self, source: &Source<'_>, call: Node<'_>, concerns: Option<Node<'_>>) {
-        if concerns.is_some() {
-            self.unread(source, call, "the routes of a concern");
+    fn concerned(
+        &mut self,
+        source: &Source<'_>,
+        call: Node<'_>,
+        concerns: Option<Node<'_>>,
+        inside: &Scope,
+        depth: usize,
+    ) {
+        for name in concerns.map(|list| word_list(source, list)).unwrap_or_default() {
+            self.concern(source, call, &name, inside, depth);
         }
+    }
+
+    fn concern(&mut self, source: &Source<'_>, call: Node<'_>, name: &str, scope: &Scope, depth: usize) {
+        match self.concerns.get(name).copied().filter(|_| depth < DEPTH_MAX) {
+            Some((file, concern)) => {
+                let there = Source { path: &file.path, text: &file.text };
+                self.block(&there, concern, scope, depth + 1);
+            }
+            None => self.unread(source, call, "the routes of a concern"),
+        }
+    }
+
+    fn concerns_of(&mut self, file: &'f File) {
+        let source = Source { path: &file.path, text: &file.text };
+        syntax::walk(&file.tree, |node, _| {
+            if node.kind() == "call"
+                && method_name(&source, node) == "concern"
+                && field(node, "block").is_some()
+                && let Some(name) = field(node, "arguments").and_then(|a| children(a).into_iter().next())
+                && let Some(name) = word(&source, name)
+            {
+                self.concerns.entry(name).or_insert((file, node));
+            }
+            Visit::Enter
+        });
     }
 
     fn route(&mut self, source: &Source<'_>, at: Node<'_>, verb: &str, base: &str, path: &str) {
         // `(.:format)` names an ending, not a path.
-        let path = path.replace("(.:format)", "");
+        // What stands in brackets may be left out; the whole is the path.
+        let path = path.replace("(.:format)", "").replace(['(', ')'], "");
         let whole = template::join(base, &path, false);
         self.out.0.push(Route::new(verb, &whole, Style::Colon, source.path, line(at), "rails", true));
     }
@@ -292,6 +373,23 @@ impl Reader<'_> {
 
 fn below(prefix: &str, path: &str) -> String {
     if path.is_empty() || path == "/" { prefix.to_string() } else { template::join(prefix, path, false) }
+}
+
+/// `shallow: true`
+fn flag(source: &Source<'_>, node: Option<Node<'_>>) -> Option<bool> {
+    node.and_then(|n| source.text(n).parse().ok())
+}
+
+/// `path_names: { new: "neu" }`, together with those of the scope around.
+fn names(source: &Source<'_>, hash: Option<Node<'_>>, above: &HashMap<String, String>) -> HashMap<String, String> {
+    let mut out = above.clone();
+    for pair in hash.map(children).unwrap_or_default() {
+        let (key, value) = (field(pair, "key"), field(pair, "value").and_then(|v| word(source, v)));
+        if let (Some(key), Some(value)) = (key, value) {
+            out.insert(source.text(key).trim_matches(':').to_string(), value);
+        }
+    }
+    out
 }
 
 fn wanted(source: &Source<'_>, action: &str, only: Option<Node<'_>>, except: Option<Node<'_>>) -> bool {

@@ -269,6 +269,7 @@ fn django_urls() {
         told(&files),
         [
             "ANY / shop/urls.py:6",
+            "GET /api/ shop/urls.py:3",
             "ANY /api/orders/ shop/urls.py:4",
             "ANY /api/orders/{pk}/ shop/urls.py:4",
             "ANY /blog/{pk}/ blog/urls.py:2",

@@ -24,6 +24,18 @@ impl<'f> Reader<'_, 'f> {
                 }
                 return;
             }
+            if module.framework == Some("gorilla-mux")
+                && matches!(name, "Handler" | "HandlerFunc")
+                && self.chained(nth, call, operand)
+            {
+                return;
+            }
+            if module.framework == Some("gin") && matches!(name, "StaticFile" | "Static" | "StaticFS") {
+                if let Some(key) = self.router(nth, operand) {
+                    self.files(nth, call, key, name);
+                }
+                return;
+            }
             let declares = is_verb(name)
                 || matches!(name, "Handle" | "HandleFunc" | "Method" | "MethodFunc" | "Match" | "Any" | "All" | "Add");
             let nests = matches!(name, "Route" | "Group" | "Mount");
@@ -101,13 +113,15 @@ impl<'f> Reader<'_, 'f> {
             "Handle" | "HandleFunc" | "Any" | "All" => vec!["ANY".into()],
             verb => vec![verb.to_string()],
         };
-        // gorilla: `.Methods("GET")` behind it.
-        let behind = call.parent().filter(|p| {
-            p.kind() == "selector_expression" && field(*p, "field").is_some_and(|f| module.source.text(f) == "Methods")
-        });
-        if let Some(more) = behind.and_then(|p| p.parent()) {
-            methods =
-                crate::gates::routes::tree::arguments(more).into_iter().filter_map(|n| self.text(nth, n, 0)).collect();
+        // gorilla: `.Name("x").Methods("GET")` behind it.
+        let mut here = call;
+        while let Some(selector) = here.parent().filter(|p| p.kind() == "selector_expression") {
+            let Some(more) = selector.parent().filter(|p| p.kind() == "call_expression") else { break };
+            if field(selector, "field").is_some_and(|f| module.source.text(f) == "Methods") {
+                let said = crate::gates::routes::tree::arguments(more).into_iter();
+                methods = said.filter_map(|n| self.text(nth, n, 0)).collect();
+            }
+            here = more;
         }
         let mut path = path;
         // net/http: `GET /x`, `example.com/x`.
@@ -126,6 +140,53 @@ impl<'f> Reader<'_, 'f> {
         for method in methods {
             let (path, file) = (path.clone(), file.clone());
             self.graph.node(key.clone()).items.push(Item::Route { method, path, line: line(call), file, source });
+        }
+    }
+
+    /// gorilla: `r.Methods("GET").Path("/x").HandlerFunc(h)`. Was it one?
+    fn chained(&mut self, nth: usize, call: Node<'f>, operand: Node<'f>) -> bool {
+        let source = &self.modules[nth].source;
+        let (mut here, mut path, mut methods) = (operand, None, Vec::new());
+        while here.kind() == "call_expression" {
+            let Some(callee) = field(here, "function").filter(|c| c.kind() == "selector_expression") else { break };
+            let (Some(before), Some(name)) = (field(callee, "operand"), field(callee, "field")) else { break };
+            let said = crate::gates::routes::tree::arguments(here);
+            match source.text(name) {
+                "Path" => path = said.first().and_then(|n| self.text(nth, *n, 0)),
+                "PathPrefix" => {
+                    let prefix = said.first().and_then(|n| self.text(nth, *n, 0));
+                    path = prefix.map(|p| format!("{}/{{*}}", p.trim_end_matches('/')));
+                }
+                "Methods" => methods = said.into_iter().filter_map(|n| self.text(nth, n, 0)).collect(),
+                "Name" | "Host" | "Headers" | "HeadersRegexp" | "Queries" | "Schemes" | "MatcherFunc" | "NewRoute" => {}
+                _ => break,
+            }
+            here = before;
+        }
+        let (Some(path), Some(key)) = (path, self.router(nth, here)) else { return false };
+        if methods.is_empty() {
+            methods.push("ANY".to_string());
+        }
+        let file = self.modules[nth].source.path.to_string();
+        for method in methods {
+            let (path, file) = (path.clone(), file.clone());
+            let item = Item::Route { method, path, line: line(call), file, source: "gorilla-mux" };
+            self.graph.node(key.clone()).items.push(item);
+        }
+        true
+    }
+
+    /// gin: `r.StaticFile("/favicon.ico", f)`, `r.Static("/assets", folder)`.
+    fn files(&mut self, nth: usize, call: Node<'f>, key: Key, name: &str) {
+        let module = &self.modules[nth];
+        let Some(path) = arguments(call).first().and_then(|a| self.text(nth, *a, 0)) else {
+            return self.graph.unread(module.source.path, line(call), "a path that is no literal");
+        };
+        let path = if name == "StaticFile" { path } else { format!("{}/*filepath", path.trim_end_matches('/')) };
+        for method in ["GET", "HEAD"] {
+            let (method, path, file) = (method.to_string(), path.clone(), module.source.path.to_string());
+            let item = Item::Route { method, path, line: line(call), file, source: "gin" };
+            self.graph.node(key.clone()).items.push(item);
         }
     }
 

@@ -9,12 +9,15 @@ impl<'f> Reader<'_, 'f> {
         let property = (callee.kind() == "member_expression").then(|| field(callee, "property")).flatten();
         let on = property.map(|p| source.text(p)).zip(field(callee, "object"));
         if let Some((property, object)) = on {
-            let known = method(property).is_some() || matches!(property, "use" | "register" | "route");
+            let known =
+                method(property).is_some() || matches!(property, "use" | "register" | "route" | "prefix" | "redirect");
             if let Some((key, path)) = known.then(|| self.receiver(nth, object, 0)).flatten() {
                 match property {
                     "use" => self.mount(nth, call, key),
                     "register" => self.register(nth, call, key),
                     "route" => self.described(nth, call, key),
+                    "prefix" => self.prefixed(nth, call, key),
+                    "redirect" => self.redirected(nth, call, key),
                     verb => self.route(nth, call, key, verb, path),
                 }
                 return;
@@ -94,10 +97,39 @@ impl<'f> Reader<'_, 'f> {
             || module.values.get(root).is_some_and(|v| !matches!(v.kind(), "binary_expression" | "template_string"))
     }
 
-    /// `fastify.register(plugin, { prefix })`.
+    /// Koa: `router.prefix('/v2')` stands before all that the router has.
+    pub(super) fn prefixed(&mut self, nth: usize, call: Node<'f>, key: Key) {
+        let Some(first) = arguments(call).into_iter().next() else { return };
+        match self.text(nth, first, 0) {
+            Some(prefix) => {
+                let node = self.graph.node(key);
+                node.prefix =
+                    if node.prefix.is_empty() { prefix } else { template::join(&prefix, &node.prefix, false) };
+            }
+            None => self.graph.unread(self.modules.all[nth].source.path, line(call), "a prefix that is no literal"),
+        }
+    }
+
+    /// Koa: `router.redirect('/old', '/new')` answers every method.
+    pub(super) fn redirected(&mut self, nth: usize, call: Node<'f>, key: Key) {
+        let believed = self.graph.nodes.get(&key).is_some_and(|n| n.router);
+        let from = arguments(call).first().and_then(|a| self.text(nth, *a, 0));
+        if let Some(path) = from.filter(|path| believed && path.starts_with('/')) {
+            self.add(nth, call, key, "ANY", &path);
+        }
+    }
+
+    /// `fastify.register(plugin, { prefix })`; Koa's `router.register('/both', ['GET', 'POST'], handler)`.
     pub(super) fn register(&mut self, nth: usize, call: Node<'f>, parent: Key) {
         let arguments = arguments(call);
         let Some(plugin) = arguments.first() else { return };
+        let paths = self.paths(nth, *plugin);
+        if let (false, Some(methods)) = (paths.is_empty(), arguments.get(1)) {
+            for method in self.paths(nth, *methods) {
+                paths.iter().for_each(|path| self.add(nth, call, parent.clone(), &method, path));
+            }
+            return;
+        }
         let prefix = match self.option(nth, arguments.get(1).copied(), "prefix") {
             None => Some(String::new()),
             Some(prefix) => prefix,
