@@ -78,7 +78,7 @@ pub static ABOUT: About = About {
     timeout: Duration::from_secs(120),
     skipped_for: &[],
     reads: "coverage reports found by name or in [gates.code.coverage] reports (lcov, Cobertura, JaCoCo, Clover, Go profile, \
-            istanbul, coverage.py, llvm-cov), JUnit reports beside them, the sources they speak of, and git for their age",
+            istanbul, coverage.py, llvm-cov, SimpleCov), JUnit reports beside them, the sources they speak of, and git for their age",
     decides: "covered lines (Go: statements) of all files that ship, unreported files counting as uncovered, at least the minimum (0.80), \
               never rounded up; reports newer than the sources; every test green; lines changed since the last tag also \
               at the minimum, or a warning",

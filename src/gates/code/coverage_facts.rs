@@ -169,7 +169,7 @@ pub fn look(repo: &Repo, config: &Config, now: Timestamp, others: Vec<Other>) ->
 
     let concerns = |f: &Found| !f.format.is_tests() || f.format == Format::JUnit;
     for found in reports::of(repo, &config.reports).0.iter().filter(|f| concerns(f)) {
-        let (report, content) = read(repo, found, &dates, config, now);
+        let (report, content) = read(repo, &index, found, &dates, config, now);
         match content {
             Some(Content::Coverage(coverage)) => {
                 let mut report = report;
@@ -236,7 +236,14 @@ enum Content {
     Tests(junit::TestRun),
 }
 
-fn read(repo: &Repo, found: &Found, dates: &Dates<'_>, config: &Config, now: Timestamp) -> (Report, Option<Content>) {
+fn read(
+    repo: &Repo,
+    index: &Index<'_>,
+    found: &Found,
+    dates: &Dates<'_>,
+    config: &Config,
+    now: Timestamp,
+) -> (Report, Option<Content>) {
     let mut report = Report {
         path: found.path.clone(),
         format: found.format.name(),
@@ -262,7 +269,10 @@ fn read(repo: &Repo, found: &Found, dates: &Dates<'_>, config: &Config, now: Tim
     };
     report.sha256 = Some(sha256_hex(&bytes));
     let text = String::from_utf8_lossy(&bytes);
-    let parsed = parse(found.format, &text);
+    let mut parsed = parse(found.format, &text);
+    if let (Format::SimpleCov, Ok(Content::Coverage(coverage))) = (found.format, &mut parsed) {
+        leave_out_nocov(repo, index, &found.path, coverage);
+    }
     match parsed {
         Err(e) => {
             report.state = State::Unreadable { why: e.to_string() };
@@ -291,6 +301,22 @@ fn read(repo: &Repo, found: &Found, dates: &Dates<'_>, config: &Config, now: Tim
     }
 }
 
+/// SimpleCov takes the lines between `# :nocov:` out when it prints, not when it stores.
+fn leave_out_nocov(repo: &Repo, index: &Index<'_>, report: &str, coverage: &mut Coverage) {
+    for (path, lines) in &mut coverage.files {
+        let text = index.resolve(path, report, &[]).and_then(|file| repo.read(file, SOURCE_FILE_BYTES_MAX).ok());
+        let text = text.unwrap_or_default();
+        let mut inside = false;
+        for (number, line) in (1..).zip(String::from_utf8_lossy(&text).lines()) {
+            let turns = line.trim_start().strip_prefix('#').is_some_and(|c| c.trim() == ":nocov:");
+            inside ^= turns;
+            if inside || turns {
+                lines.remove(&number);
+            }
+        }
+    }
+}
+
 fn parse(format: Format, text: &str) -> Result<Content, ImportError> {
     let coverage = match format {
         Format::Lcov => import::lcov::parse(text),
@@ -302,6 +328,7 @@ fn parse(format: Format, text: &str) -> Result<Content, ImportError> {
         Format::IstanbulSummary => import::istanbul_summary::parse(text),
         Format::CoveragePy => import::coveragepy::parse(text),
         Format::LlvmCov => import::llvm_cov::parse(text),
+        Format::SimpleCov => import::simplecov::parse(text),
         _ => return junit::parse(text).map(Content::Tests),
     };
     coverage.map(Content::Coverage)

@@ -21,6 +21,7 @@ pub enum Format {
     IstanbulSummary,
     CoveragePy,
     LlvmCov,
+    SimpleCov,
     JUnit,
     Tap,
     Ctrf,
@@ -42,6 +43,7 @@ impl Format {
             Format::IstanbulSummary => "istanbul-summary",
             Format::CoveragePy => "coverage.py",
             Format::LlvmCov => "llvm-cov",
+            Format::SimpleCov => "simplecov",
             Format::JUnit => "junit",
             Format::Tap => "tap",
             Format::Ctrf => "ctrf",
@@ -133,7 +135,7 @@ fn format_of(full: &Path, path: &str, named: bool) -> Option<Format> {
         // Several tools use the name; a broken one is coverage.py's to refuse.
         "coverage.json" => return Some(json_format(&head(full)?).unwrap_or(Format::CoveragePy)),
         ".coverage" => return Some(Format::Unsupported("coverage.py data")),
-        ".resultset.json" => return Some(Format::Unsupported("SimpleCov")),
+        ".resultset.json" => return Some(Format::SimpleCov),
         _ if lower.starts_with("llvm-cov") && lower.ends_with(".json") => return Some(Format::LlvmCov),
         "coverage.txt" | "c.out" | "profile.cov" => return go_profile(full),
         _ if lower.starts_with("cover") && lower.ends_with(".out") => return go_profile(full),
@@ -176,12 +178,15 @@ fn format_of(full: &Path, path: &str, named: bool) -> Option<Format> {
     }
     if named {
         let head = head(full)?;
-        return match () {
+        let told = match () {
             _ if ["TN:", "SF:"].iter().any(|r| head.starts_with(r)) => Some(Format::Lcov),
             _ if head.starts_with("mode:") => Some(Format::GoCover),
             _ if head.starts_with("TAP version") || head.starts_with("1..") => Some(Format::Tap),
             _ => json_format(&head),
         };
+        // Whoever names a report is told that it cannot be read.
+        let looks = ["json", "xml", "info", "out", "csv"].iter().any(|e| lower.ends_with(&format!(".{e}")));
+        return told.or(looks.then_some(Format::Unsupported("in an unknown format")));
     }
     None
 }
@@ -207,7 +212,9 @@ fn tests_json(head: &str) -> Option<Format> {
 fn json_format(head: &str) -> Option<Format> {
     let first = head.trim_start_matches('\u{feff}').trim_start().strip_prefix('{')?.trim_start();
     match first.strip_prefix('"')?.split('"').next()? {
+        "meta" if head.contains("\"simplecov_version\"") => Some(Format::SimpleCov),
         "meta" => Some(Format::CoveragePy),
+        "gcovr/format_version" => Some(Format::Unsupported("gcovr's JSON")),
         "data" | "type" => Some(Format::LlvmCov),
         "total" => Some(Format::IstanbulSummary),
         _ => head.contains("\"statementMap\"").then_some(Format::Istanbul),
@@ -236,6 +243,8 @@ mod tests {
             ("coverage/coverage-final.json", "{}"),
             ("py/coverage.json", "{\n  \"meta\": {"),
             ("rs/coverage.json", "{\"data\":[{\"files\""),
+            ("rb/coverage.json", "{\"meta\":{\"simplecov_version\":\"0.22.0\"}"),
+            ("rb/.resultset.json", "{}"),
             ("sol/coverage.json", "{\"a.sol\":{\"path\":\"a.sol\",\"statementMap\":{}"),
             ("build/jacoco.xml", "<report name='a'>"),
             ("junit.xml", "<testsuites/>"),
@@ -264,6 +273,8 @@ mod tests {
             ("cypress/mochawesome.json", Format::Mocha),
             ("junit.xml", Format::JUnit),
             ("py/coverage.json", Format::CoveragePy),
+            ("rb/.resultset.json", Format::SimpleCov),
+            ("rb/coverage.json", Format::SimpleCov),
             ("rs/coverage.json", Format::LlvmCov),
             ("sol/coverage.json", Format::Istanbul),
             ("test-results/all.json", Format::Playwright),
@@ -273,5 +284,7 @@ mod tests {
         let named = find(&testing::open(dir.path()), &["odd/*.txt".into()]);
         assert_eq!(named.len(), 1);
         assert_eq!(named[0].format, Format::Lcov);
+        let strange = find(dir.path(), &["test-results/other.json".into()]);
+        assert_eq!(strange[0].format, Format::Unsupported("in an unknown format"));
     }
 }

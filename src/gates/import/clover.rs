@@ -1,12 +1,16 @@
 //! Clover's XML, as PHPUnit, istanbul and OpenClover write it. Lines of type `stmt` and `cond` are code; `method` rows
-//! stand beside them and would count a line twice. Files of `<testproject>` are tests, not the product.
+//! stand beside them and would count a line twice. Files of `<testproject>` are tests, not the product. The metrics
+//! of a file are held against its lines: PHPUnit counts the same, istanbul several statements on a line.
 
+use super::counted::{Counts, damaged};
 use super::xml::{Step, walk};
-use super::{Coverage, ImportError, epoch, slashes};
+use super::{Coverage, ImportError, Tally, epoch, slashes};
 
 pub fn parse(text: &str) -> Result<Coverage, ImportError> {
     let mut report = Coverage::default();
     let mut file: Option<String> = None;
+    let mut writer = Writer::PhpUnit;
+    let mut metrics: Vec<(String, Tally)> = Vec::new();
     walk(text, |path, step| {
         let in_tests = path.iter().any(|p| p == "testproject");
         match step {
@@ -14,6 +18,7 @@ pub fn parse(text: &str) -> Result<Coverage, ImportError> {
                 if name != "coverage" {
                     return Err("the root element is not <coverage>".into());
                 }
+                writer = Writer::of(attributes.get("clover").map(String::as_str));
                 report.made_at = attributes.get("generated").and_then(|t| epoch(t));
             }
             Step::Open { name: "file", attributes } if !in_tests => {
@@ -24,6 +29,15 @@ pub fn parse(text: &str) -> Result<Coverage, ImportError> {
                 file = Some(path);
             }
             Step::Close { name: "file" } => file = None,
+            // Those of the file itself; a class in it has its own.
+            Step::Open { name: "metrics", attributes } if path.iter().rev().nth(1).is_some_and(|p| p == "file") => {
+                let count = |key: &str| attributes.get(key).and_then(|v| v.trim().parse::<u64>().ok());
+                if let (Some(file), Some(total), Some(covered)) =
+                    (&file, count("statements"), count("coveredstatements"))
+                {
+                    metrics.push((file.clone(), Tally { covered, total }));
+                }
+            }
             Step::Open { name: "line", attributes } => {
                 let Some(file) = &file else { return Ok(()) };
                 let number = |key: &str| attributes.get(key).and_then(|v| v.trim().parse::<u64>().ok());
@@ -42,7 +56,40 @@ pub fn parse(text: &str) -> Result<Coverage, ImportError> {
         }
         Ok(())
     })?;
-    if report.files.is_empty() { Err(ImportError::Empty("<file>")) } else { Ok(report) }
+    if report.files.is_empty() {
+        return Err(ImportError::Empty("<file>"));
+    }
+    let mut counts = Counts::default();
+    for (file, own) in metrics {
+        let read = report.lines(&file);
+        match writer {
+            Writer::PhpUnit => counts.add(&file, own, read),
+            // Each line has one statement or more, and a line that ran one that did.
+            Writer::Istanbul if own.total < read.total || own.covered < read.covered => {
+                return Err(damaged(&file, own, read));
+            }
+            Writer::Istanbul | Writer::Other => {}
+        }
+    }
+    counts.settle(&mut report)?;
+    Ok(report)
+}
+
+/// Who wrote it says how statements and lines relate.
+enum Writer {
+    PhpUnit,
+    Istanbul,
+    Other,
+}
+
+impl Writer {
+    fn of(clover: Option<&str>) -> Writer {
+        match clover {
+            None => Writer::PhpUnit,
+            Some("3.2.0") => Writer::Istanbul,
+            Some(_) => Writer::Other,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +128,17 @@ mod tests {
         let report = parse(openclover).unwrap();
         assert_eq!(report.files["/ci/src/A.java"], [(3, 2)].into());
         assert_eq!(report.files.len(), 1);
+    }
+
+    #[test]
+    fn metrics_are_held_against_the_lines() {
+        let more = ISTANBUL.replace(r#"num="3" count="0""#, r#"num="3" count="5""#);
+        assert!(matches!(parse(&more), Err(ImportError::Damaged(_))), "{more}");
+        let phpunit = r#"<coverage generated="1"><project><file name="/ci/A.php"><class name="A"><metrics statements="9" coveredstatements="9"/></class>
+            <line num="6" type="stmt" count="1"/><line num="9" type="stmt" count="0"/><metrics statements="2" coveredstatements="1"/></file></project></coverage>"#;
+        assert!(parse(phpunit).is_ok());
+        let less = phpunit.replace(r#"num="6" type="stmt" count="1""#, r#"num="6" type="stmt" count="0""#);
+        assert!(matches!(parse(&less), Err(ImportError::Damaged(_))));
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! coverage.py's `coverage json`: executed and missing lines by file. Its own percentage mixes branches in where they
-//! were measured; lines are lines here. Its time has no zone and is not believed.
+//! were measured; lines are lines here. Its time has no zone and is not believed; its summary is held
+//! against the lines.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{Coverage, ImportError, json, slashes};
+use super::counted::damaged;
+use super::{Coverage, ImportError, Tally, json, slashes};
 
 #[derive(Deserialize)]
 struct Report {
@@ -24,6 +26,15 @@ struct Meta {
 struct Entry {
     executed_lines: Vec<u32>,
     missing_lines: Vec<u32>,
+    #[serde(default)]
+    excluded_lines: Vec<u32>,
+    summary: Option<Summary>,
+}
+
+#[derive(Deserialize)]
+struct Summary {
+    covered_lines: u64,
+    num_statements: u64,
 }
 
 pub fn parse(text: &str) -> Result<Coverage, ImportError> {
@@ -32,10 +43,22 @@ pub fn parse(text: &str) -> Result<Coverage, ImportError> {
     for (path, entry) in read.files {
         let file = slashes(&path);
         report.files.entry(file.clone()).or_default();
-        let lines = entry.executed_lines.iter().map(|l| (*l, 1)).chain(entry.missing_lines.iter().map(|l| (*l, 0)));
         // Line 0 is what an empty file "executes" in old versions.
-        for (line, hits) in lines.filter(|(line, _)| *line > 0) {
-            report.add(&file, line, hits);
+        let counts = |line: &&u32| **line > 0 && !entry.excluded_lines.contains(line);
+        let executed: BTreeSet<u32> = entry.executed_lines.iter().filter(counts).copied().collect();
+        let missing: BTreeSet<u32> = entry.missing_lines.iter().copied().collect();
+        let lines = executed.iter().map(|l| (*l, 1)).chain(missing.iter().map(|l| (*l, 0)));
+        lines.for_each(|(line, hits)| report.add(&file, line, hits));
+        if let Some(Summary { covered_lines: covered, num_statements: total }) = entry.summary {
+            let own = Tally { covered, total };
+            // Before 7.11 docstrings are executed too, and are no statements: the summary alone leaves them out.
+            let whole = covered.checked_add(missing.len() as u64) == Some(total) && executed.len() as u64 >= covered;
+            if !whole || !executed.is_disjoint(&missing) {
+                return Err(damaged(&file, own, report.lines(&file)));
+            }
+            if executed.len() as u64 != covered {
+                report.tallies.insert(file, own);
+            }
         }
     }
     if report.files.is_empty() { Err(ImportError::Empty("file")) } else { Ok(report) }
@@ -58,6 +81,19 @@ mod tests {
         assert_eq!(report.files["shop/cart.py"], [(1, 1), (2, 1), (3, 0), (5, 1)].into());
         assert!(report.files["shop/__init__.py"].is_empty());
         assert_eq!(report.made_at, None);
+    }
+
+    #[test]
+    fn executed_docstrings_are_no_statements() {
+        let docstring = REPORT.replacen("[1, 2, 5]", "[1, 2, 5, 9]", 1);
+        assert_eq!(parse(&docstring).unwrap().tally("shop/cart.py"), Tally { covered: 3, total: 4 });
+    }
+
+    #[test]
+    fn the_summary_is_held_against_the_lines() {
+        for (from, to) in [("[1, 2, 5]", "[1, 2, 3]"), (r#""missing_lines": [3]"#, r#""missing_lines": []"#)] {
+            assert!(matches!(parse(&REPORT.replacen(from, to, 1)), Err(ImportError::Damaged(_))), "{to}");
+        }
     }
 
     #[test]

@@ -41,6 +41,10 @@ pub fn parse(text: &str) -> Result<Coverage, ImportError> {
         let (Wrapped::Plain(entry) | Wrapped::Data { data: entry }) = entry;
         let file = slashes(entry.path.as_deref().unwrap_or(&key));
         report.files.entry(file.clone()).or_default();
+        if entry.counts.len() != entry.places.len() {
+            let (places, counts) = (entry.places.len(), entry.counts.len());
+            return Err(ImportError::Damaged(format!("{places} statements and {counts} counts")));
+        }
         for (id, place) in &entry.places {
             let hits = entry.counts.get(id).ok_or_else(|| ImportError::at(1, "a statement without a count"))?;
             report.add(&file, place.start.line, hits.max(0.0) as u64);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::counted::damaged;
 use super::{Coverage, ImportError, Tally, json, slashes};
 
 #[derive(Deserialize)]
@@ -29,7 +30,18 @@ pub fn parse(text: &str) -> Result<Coverage, ImportError> {
         report.files.entry(slashes(file)).or_default();
         report.tallies.insert(slashes(file), tally);
     }
-    if report.files.is_empty() { Err(ImportError::Empty("file")) } else { Ok(report) }
+    if report.files.is_empty() {
+        return Err(ImportError::Empty("file"));
+    }
+    if let Some(Entry { lines: own }) = entries.get("total") {
+        let sum = |of: fn(&Tally) -> u64| report.tallies.values().map(of).fold(0, u64::saturating_add);
+        let read = Tally { covered: sum(|t| t.covered), total: sum(|t| t.total) };
+        let own = Tally { covered: own.covered, total: own.total };
+        if own != read {
+            return Err(damaged("all files together", own, read));
+        }
+    }
+    Ok(report)
 }
 
 #[cfg(test)]
@@ -53,6 +65,8 @@ mod tests {
     fn other_json_is_refused() {
         let only_total = r#"{"total": {"lines": {"total": 6, "covered": 5}}}"#;
         let more_than_all = r#"{"a.js": {"lines": {"total": 5, "covered": 6}}}"#;
+        let not_the_sum = NYC.replacen("\"covered\": 5", "\"covered\": 3", 1);
+        assert!(matches!(parse(&not_the_sum), Err(ImportError::Damaged(_))));
         for bad in ["{}", "[]", r#"{"a.js": {}}"#, only_total, more_than_all] {
             assert!(parse(bad).is_err(), "{bad}");
         }

@@ -1,14 +1,16 @@
 //! JaCoCo's XML: packages with source files, and for each line the instructions that were missed (`mi`) and covered
 //! (`ci`). A line with one covered instruction is covered, as in JaCoCo's own line counter. Paths are package and file
-//! name; where the source folder lies is for the reader to find.
+//! name; where the source folder lies is for the reader to find. JaCoCo's own line counter is held against the lines.
 
+use super::counted::Counts;
 use super::xml::{Step, walk};
-use super::{Coverage, ImportError, epoch};
+use super::{Coverage, ImportError, Tally, epoch};
 
 pub fn parse(text: &str) -> Result<Coverage, ImportError> {
     let mut report = Coverage::default();
     let mut package: Option<String> = None;
     let mut file: Option<String> = None;
+    let mut own: Vec<(String, Tally)> = Vec::new();
     walk(text, |path, step| {
         match step {
             Step::Open { name, .. } if path.len() == 1 && name != "report" => {
@@ -40,11 +42,27 @@ pub fn parse(text: &str) -> Result<Coverage, ImportError> {
                     report.add(file, line, u64::from(covered > 0));
                 }
             }
+            Step::Open { name: "counter", attributes } if attributes.get("type").is_some_and(|t| t == "LINE") => {
+                let Some(file) = &file else { return Ok(()) };
+                let number = |key: &str| attributes.get(key).and_then(|v| v.parse::<u64>().ok());
+                let (missed, covered) =
+                    number("missed").zip(number("covered")).ok_or("a <counter> without missed and covered")?;
+                own.push((file.clone(), Tally { covered, total: missed.saturating_add(covered) }));
+            }
             Step::Open { .. } | Step::Text(_) | Step::Close { .. } => {}
         }
         Ok(())
     })?;
-    if report.files.is_empty() { Err(ImportError::Empty("<sourcefile>")) } else { Ok(report) }
+    if report.files.is_empty() {
+        return Err(ImportError::Empty("<sourcefile>"));
+    }
+    let mut counts = Counts::default();
+    for (file, own) in own {
+        let read = report.lines(&file);
+        counts.add(&file, own, read);
+    }
+    counts.settle(&mut report)?;
+    Ok(report)
 }
 
 #[cfg(test)]
@@ -61,6 +79,12 @@ mod tests {
         assert_eq!(report.files["com/example/shop/Cart.java"], [(3, 1), (5, 1), (6, 0)].into());
         assert!(report.files["Main.java"].is_empty());
         assert_eq!(report.made_at, Some(Timestamp::from_ms(1_795_341_660_000)));
+    }
+
+    #[test]
+    fn the_line_counter_is_held_against_the_lines() {
+        let changed = REPORT.replace(r#"nr="6" mi="2" ci="0""#, r#"nr="6" mi="2" ci="1""#);
+        assert!(matches!(parse(&changed), Err(ImportError::Damaged(_))));
     }
 
     #[test]

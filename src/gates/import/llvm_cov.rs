@@ -4,6 +4,7 @@
 
 use serde::Deserialize;
 
+use super::counted::damaged;
 use super::{Coverage, ImportError, Lines, Tally, json, slashes};
 
 #[derive(Deserialize)]
@@ -16,6 +17,13 @@ struct Export {
 #[derive(Deserialize)]
 struct Data {
     files: Vec<File>,
+    #[serde(default)]
+    totals: Totals,
+}
+
+#[derive(Default, Deserialize)]
+struct Totals {
+    lines: Option<Counts>,
 }
 
 #[derive(Deserialize)]
@@ -69,6 +77,9 @@ pub fn parse(text: &str) -> Result<Coverage, ImportError> {
         return Err(ImportError::at(1, "the type is not llvm.coverage.json.export"));
     }
     let mut report = Coverage::default();
+    for data in &export.data {
+        totals(data)?;
+    }
     for file in export.data.into_iter().flat_map(|d| d.files) {
         let path = slashes(&file.filename);
         report.files.entry(path.clone()).or_default();
@@ -83,6 +94,18 @@ pub fn parse(text: &str) -> Result<Coverage, ImportError> {
         }
     }
     if report.files.is_empty() { Err(ImportError::Empty("file")) } else { Ok(report) }
+}
+
+/// The last lines of the report count what its files say.
+fn totals(data: &Data) -> Result<(), ImportError> {
+    let Some(own) = &data.totals.lines else { return Ok(()) };
+    let own = Tally { covered: own.covered, total: own.count };
+    let mut read = Tally::default();
+    for Summary { lines } in data.files.iter().filter_map(|f| f.summary.as_ref()) {
+        read.covered = read.covered.saturating_add(lines.covered);
+        read.total = read.total.saturating_add(lines.count);
+    }
+    if own == read { Ok(()) } else { Err(damaged("all files together", own, read)) }
 }
 
 /// A source file of more lines is not one; a damaged segment would paint for hours.
@@ -127,7 +150,7 @@ mod tests {
     const EXPORT: &str = r#"{"data": [{"files": [{"filename": "/ci/shop/src/cart.rs", "branches": [], "segments":
       [[1, 1, 4, true, true, false], [2, 10, 4, true, true, false], [2, 20, 4, true, false, false], [2, 21, 0, true, true, true],
        [3, 9, 0, true, true, false], [3, 15, 4, true, false, false], [5, 2, 0, false, false, false]],
-      "summary": {"lines": {"count": 5, "covered": 4, "percent": 80}}}], "totals": {}}],
+      "summary": {"lines": {"count": 5, "covered": 4, "percent": 80}}}], "totals": {"lines": {"count": 5, "covered": 4}}}],
       "type": "llvm.coverage.json.export", "version": "2.0.1"}"#;
 
     #[test]
@@ -141,6 +164,8 @@ mod tests {
     fn other_json_is_refused() {
         let order = r#"{"type": "llvm.coverage.json.export", "data": [{"files": [{"filename": "a", "segments":
             [[2, 1, 1, true, true], [1, 1, 1, true, true]]}]}]}"#;
+        let not_the_sum = EXPORT.replacen("\"covered\": 4", "\"covered\": 2", 1);
+        assert!(matches!(parse(&not_the_sum), Err(ImportError::Damaged(_))));
         for bad in ["{}", r#"{"type": "x", "data": []}"#, r#"{"type": "llvm.coverage.json.export", "data": []}"#, order]
         {
             assert!(parse(bad).is_err(), "{bad}");

@@ -4,6 +4,7 @@
 pub mod backup;
 pub mod clover;
 pub mod cobertura;
+pub mod counted;
 pub mod coveragepy;
 pub mod ctrf;
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub mod mocha;
 pub mod playwright;
 pub mod reviews;
 pub mod scan;
+pub mod simplecov;
 pub mod tap;
 pub mod xml;
 pub mod yaml;
@@ -42,6 +44,9 @@ pub enum ImportError {
     /// The last thing begun was never ended: the writer was killed, or the disk was full.
     #[error("cut short: the file ends inside {0}")]
     CutShort(String),
+    /// It contradicts itself: what its writer counted is not what it lists.
+    #[error("damaged: {0}")]
+    Damaged(String),
     #[error("holds no {0}")]
     Empty(&'static str),
 }
@@ -85,6 +90,11 @@ impl Coverage {
     pub fn add(&mut self, file: &str, line: u32, hits: u64) {
         let seen = self.files.entry(file.to_string()).or_default().entry(line).or_insert(0);
         *seen = (*seen).max(hits);
+    }
+
+    /// Covered and listed lines of a file.
+    pub fn lines(&self, file: &str) -> Tally {
+        tally(self.files.get(file).unwrap_or(&Lines::new()), None, None)
     }
 
     /// What this report alone says about a file.

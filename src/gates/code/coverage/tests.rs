@@ -108,7 +108,8 @@ fn cannot_tell() {
         (vec![cart, TEST, ("jacoco.xml", "<report name='a'/>")], "unreadable-report"),
         (vec![cart, TEST, ("coverage.json", "{\"meta\": {\"ver")], "unreadable-report"),
         (vec![cart, TEST, ("coverage/coverage-final.json", "")], "unreadable-report"),
-        (vec![cart, TEST, (".resultset.json", "{}")], "unsupported-format"),
+        (vec![cart, TEST, (".resultset.json", "{}")], "unreadable-report"),
+        (vec![cart, TEST, (".coverage", "SQLite")], "unsupported-format"),
         (vec![cart, TEST, ("lcov.info", &good), ("junit.xml", "<testsuites/>")], "zero-tests"),
     ] {
         let outcome = check(&files, Verdict::Error, Some(reason), "");
@@ -259,6 +260,35 @@ fn a_summary_alone_warns_and_beside_the_report_does_not() {
     let report = lcov("src/cart.js", &[1, 1, 1, 0, 1]);
     let both = [files[0], files[1], files[2], ("coverage/lcov.info", report.as_str())];
     check(&both, Verdict::Pass, None, "80.00 % of 5 lines");
+}
+
+#[test]
+fn simplecov_leaves_out_what_stands_between_nocov() {
+    let cart = "class Cart\n  def total\n    1\n  end\n  # :nocov:\n  def debug\n    puts 1\n  end\n  # :nocov:\nend\n";
+    let results = r#"{"RSpec": {"coverage": {"/ci/shop/lib/cart.rb": {"lines": [1, 1, 0, null, null, 1, 0, null, null, null]}},
+        "timestamp": 32503680000}}"#;
+    let files = [
+        ("Gemfile", ""),
+        ("lib/cart.rb", cart),
+        ("spec/cart_spec.rb", "it {}\n"),
+        ("coverage/.resultset.json", results),
+    ];
+    let outcome = check(&files, Verdict::Fail, None, "66.66 % of 3 lines");
+    assert_eq!(outcome.evidence[0].content["reports"][0]["says"], serde_json::json!([2, 3]));
+}
+
+#[test]
+fn headers_of_declarations_are_no_code() {
+    let c = "#include \"cart.h\"\nint total(int a) {\n  return a;\n}\n";
+    let header = "#ifndef CART_H\nint total(int a);\nstruct line {\n  int cents;\n};\n#endif\n";
+    let report = lcov("src/cart.c", &[1; 3]);
+    let files = [
+        ("src/cart.c", c),
+        ("src/cart.h", header),
+        ("test/test_cart.c", "int main(void) { return 0; }\n"),
+        ("lcov.info", report.as_str()),
+    ];
+    check(&files, Verdict::Pass, None, "100.00 % of 3 lines");
 }
 
 #[test]
