@@ -284,7 +284,7 @@ mod tests {
         let named = find(&testing::open(dir.path()), &["odd/*.txt".into()]);
         assert_eq!(named.len(), 1);
         assert_eq!(named[0].format, Format::Lcov);
-        let strange = find(dir.path(), &["test-results/other.json".into()]);
+        let strange = find(&testing::open(dir.path()), &["test-results/other.json".into()]);
         assert_eq!(strange[0].format, Format::Unsupported("in an unknown format"));
     }
 }
