@@ -216,11 +216,12 @@ fn judge(refs: &Refs, sources: &[Source], config: &Checked, rid: &ReleaseId, rel
     }
     let mut say = Say { config, findings: Vec::new(), worst: Verdict::Pass };
     if tag.is_none()
-        && let Some(branch) = &refs.branch
+        && let Some(branch) = refs.branch.as_ref().filter(|b| refs.default.as_ref() != Some(b))
     {
         say.branch(branch, Verdict::Fail);
     }
-    for other in refs.branches().filter(|b| Some(&b.name) != refs.branch.as_ref()) {
+    let ours = [refs.branch.as_ref(), refs.default.as_ref()];
+    for other in refs.branches().filter(|b| !ours.contains(&Some(&b.name))) {
         if now.since(other.at) <= config.max_branch_age {
             say.branch(&other.name, Verdict::Warn);
         }
@@ -240,7 +241,7 @@ fn judge(refs: &Refs, sources: &[Source], config: &Checked, rid: &ReleaseId, rel
     let problems = findings.len();
     let summary = match worst {
         Verdict::Pass => match (rid.version.as_deref(), sources.len()) {
-            (None, 0) => format!("{name}, no version is stated anywhere"),
+            (None, 0) => format!("{name}, no file at the root states a version"),
             (version, places) => {
                 format!(
                     "{name}, {} in {}",
@@ -347,10 +348,12 @@ impl Say<'_> {
         let highest = earlier.filter_map(|t| self.key(&t.name).map(|k| (k, t))).max_by(|a, b| a.0.cmp(&b.0));
         let Some((last, last_tag)) = highest else { return };
         let next = last.next();
+        // As the tags before: some projects write the `v`, some do not.
+        let named = format!("{}{next}", if bare(&last_tag.name) == last_tag.name { "" } else { "v" });
         let fix = match tag {
-            Some(_) => format!("git tag -a v{next} -m \"v{next}\" {}", short(commit)),
+            Some(_) => format!("git tag -a {named} -m \"{named}\" {}", short(commit)),
             None => {
-                format!("set the version to {next} or higher, then git tag -a v{next} -m \"v{next}\" {}", short(commit))
+                format!("set the version to {next} or higher, then git tag -a {named} -m \"{named}\" {}", short(commit))
             }
         };
         if own == last {
@@ -382,7 +385,12 @@ impl Say<'_> {
 
     fn agreement(&mut self, tag: Option<&str>, sources: &[Source]) {
         let tagged = tag.map(|t| (t.to_string(), bare(t).to_string()));
-        let stated = sources.iter().map(|s| (format!("{}:{}", s.file, s.line), bare(&s.version).to_string()));
+        // Work on the next release is ahead of the log of those that are out.
+        let is_work = tag.is_none() && sources.first().is_some_and(|s| versions::leads_to(&s.version) != s.version);
+        let stated = sources
+            .iter()
+            .filter(|s| !(is_work && s.kind == versions::CHANGELOG))
+            .map(|s| (format!("{}:{}", s.file, s.line), bare(&s.version).to_string()));
         let all: Vec<(String, String)> =
             tagged.map(|(t, v)| (format!("tag {t}"), v)).into_iter().chain(stated).collect();
         let Some((first_place, first)) = all.first() else { return };

@@ -228,5 +228,28 @@ fn a_chart_of_many_is_tagged_with_its_name() {
 fn no_version_is_said_in_words() {
     let repo = Scratch::new();
     repo.write("a.txt", "1").commit("first");
-    assert!(outcome(&repo).summary.ends_with("no version is stated anywhere"), "{}", outcome(&repo).summary);
+    assert!(outcome(&repo).summary.ends_with("no file at the root states a version"), "{}", outcome(&repo).summary);
+}
+
+/// Nobody renames the branch that every clone begins with.
+#[test]
+fn the_default_branch_of_origin_has_its_own_name() {
+    let repo = Scratch::new();
+    repo.write("a.txt", "1").commit("first").git(&["branch", "-m", "trunk-2"]);
+    assert_eq!((outcome(&repo).verdict, rules(&outcome(&repo))), (Verdict::Fail, vec!["branch.name"]));
+    repo.git(&["update-ref", "refs/remotes/origin/trunk-2", "HEAD"]);
+    repo.git(&["symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/trunk-2"]);
+    assert_eq!((outcome(&repo).verdict, rules(&outcome(&repo))), (Verdict::Pass, vec![]));
+}
+
+/// `3.0.0.dev` in the manifest is ahead of the log of the releases that are out, and a tag without `v` is no habit to break.
+#[test]
+fn work_is_ahead_of_the_log() {
+    let repo = Scratch::new();
+    repo.write("shop.gemspec", "spec.version = '3.0.0.dev'\n").write("History.md", "## 2.5.2\n- One\n").commit("first");
+    assert_eq!((outcome(&repo).verdict, rules(&outcome(&repo))), (Verdict::Pass, vec![]), "{:#?}", outcome(&repo));
+    let plain = Scratch::new();
+    plain.write("package.json", "{\"version\": \"2.5.3\"}").commit("first").tag("2.5.3");
+    plain.write("a", "1").commit("second");
+    assert!(outcome(&plain).findings[0].fix.contains("git tag -a 2.5.4 -m"), "{:#?}", outcome(&plain).findings[0]);
 }

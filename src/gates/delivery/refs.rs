@@ -35,6 +35,8 @@ pub struct Refs {
     pub all: Vec<Ref>,
     /// Of HEAD; on a detached HEAD what the CI says, else the only branch that points here.
     pub branch: Option<String>,
+    /// What a clone of origin checks out: the name that everybody works under, whatever it is.
+    pub default: Option<String>,
     pub shallow: bool,
 }
 
@@ -94,5 +96,7 @@ pub fn read(git: &Git, ci_branch: Option<String>) -> Result<Refs, GitError> {
         _ => None,
     });
     let shallow = git.run(&["rev-parse", "--is-shallow-repository"])?.trim() == "true";
-    Ok(Refs { all, branch, shallow })
+    let default = git.run(&["symbolic-ref", "--short", "--quiet", "refs/remotes/origin/HEAD"]).ok();
+    let default = default.and_then(|d| d.trim().strip_prefix("origin/").map(str::to_string));
+    Ok(Refs { all, branch, default, shallow })
 }

@@ -42,18 +42,39 @@ impl Entry {
     }
 }
 
-/// The file of a repository: the shortest path called CHANGELOG, HISTORY or NEWS (any case) with a text extension.
+/// Names of the file, without signs, in the order in which they win.
+const NAMES: [&str; 6] = ["changelog", "changes", "history", "news", "releasenotes", "releases"];
+
+/// The file of a repository: the shortest path called as one of [`NAMES`] (any case) with a text extension.
 /// Release notes next to the root win over those of packages.
 pub fn find<'a>(paths: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let rank = |path: &str| {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-        let stem = ["changelog", "changes", "history", "news"].iter().position(|s| stem.eq_ignore_ascii_case(s))?;
+        let stem = stem.replace(['-', '_', ' '], "");
+        let stem = NAMES.iter().position(|s| stem.eq_ignore_ascii_case(s))?;
         let text = ["", "md", "markdown", "rst", "txt"].iter().any(|e| extension.eq_ignore_ascii_case(e));
         // `docs/CHANGELOG.md` counts; a dependency's or a package's does not.
         (text && matches!(folder, "" | "docs" | "doc")).then_some((folder.len(), stem))
     };
     paths.filter_map(|p| rank(p).map(|r| (r, p))).min().map(|(_, p)| p)
+}
+
+/// The newest of release notes that have a file each: `docs/release-notes/version-4.6.md`.
+pub fn in_folder<'a>(paths: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    const FOLDERS: [&str; 6] = ["releasenotes", "releases", "changelog", "changelogs", "changes", "history"];
+    let numbers = |path: &str| -> Option<Vec<u64>> {
+        let (folder, name) = path.rsplit_once('/')?;
+        let (above, last) = folder.rsplit_once('/').unwrap_or(("", folder));
+        let named = FOLDERS.contains(&last.replace(['-', '_', ' '], "").to_ascii_lowercase().as_str());
+        let (stem, extension) = name.rsplit_once('.')?;
+        let text = ["md", "markdown", "rst", "txt"].iter().any(|e| extension.eq_ignore_ascii_case(e));
+        let start = stem
+            .find(|c: char| c.is_ascii_digit())
+            .filter(|_| named && text && matches!(above, "" | "docs" | "doc"))?;
+        stem[start..].split(['.', '-', '_']).map(|part| part.parse().ok()).collect()
+    };
+    paths.filter_map(|p| numbers(p).map(|n| (n, p))).max().map(|(_, p)| p)
 }
 
 /// Entries in file order. Text before the first one is dropped.
@@ -136,7 +157,8 @@ static HEADING: LazyLock<Regex> = LazyLock::new(|| {
     .expect("a pattern of ours")
 });
 static UNRELEASED: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?i)^\[?(unreleased|next|upcoming|main|master)\]?(\([^)]*\))?$").expect("a pattern of ours")
+    let names = "unreleased( changes)?|next( release| version)?|upcoming( release| changes)?|main|master|head|trunk|develop|development|in development|latest changes";
+    Regex::new(&format!(r"(?i)^\[?({names})\]?(\([^)]*\))?$")).expect("a pattern of ours")
 });
 
 fn entry_of(heading: &Heading) -> Option<Entry> {
@@ -226,6 +248,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_out_yet_has_many_names() {
+        for name in
+            ["[Unreleased]", "HEAD", "Latest Changes", "Next release", "In development", "[main](https://x.example)"]
+        {
+            let entries = parse(&format!("# News\n\n## {name}\n\n- One\n\n## 1.2.0\n- Two\n"));
+            assert_eq!(entries.len(), 2, "{name}");
+            assert!(entries[0].is_unreleased() && !entries[0].is_empty(), "{name}");
+        }
+    }
+
+    #[test]
     fn prose_and_code_are_not_entries() {
         assert!(parse("# Guide\n\n## Install\n\nUse 1.2.3.\n").is_empty());
         let entries = parse("## 1.0.0\n\n```\n## 9.9.9\n```\n- One\n");
@@ -238,6 +271,16 @@ mod tests {
         let find = |paths: &[&'static str]| find(paths.iter().copied());
         assert_eq!(find(&["a/CHANGELOG.md", "changelog.md", "docs/NEWS"]), Some("changelog.md"));
         assert_eq!(find(&["HISTORY.rst", "CHANGELOG.md"]), Some("CHANGELOG.md"));
+        assert_eq!(find(&["release-notes.md", "README.md"]), Some("release-notes.md"));
+        assert_eq!(find(&["docs/RELEASE_NOTES.rst", "releases.py"]), Some("docs/RELEASE_NOTES.rst"));
+        let folder = |paths: &[&'static str]| in_folder(paths.iter().copied());
+        let notes =
+            ["docs/release-notes/version-4.9.md", "docs/release-notes/version-4.10.md", "docs/release-notes/index.md"];
+        assert_eq!(folder(&notes), Some(notes[1]));
+        assert_eq!(
+            folder(&["docs/releases/6.1.1.txt", "docs/guide/2.0.md", "src/changes/9.0.md"]),
+            Some("docs/releases/6.1.1.txt")
+        );
         assert_eq!(find(&["vendor/x/CHANGELOG.md", "changelog.png"]), None);
     }
 

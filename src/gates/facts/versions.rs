@@ -39,6 +39,12 @@ pub fn is_on_the_way(a: &str, b: &str) -> bool {
     leads(a, b) || leads(b, a)
 }
 
+/// The release that a version under work leads to: `8.5.0.dev1` to `8.5.0`.
+pub fn leads_to(version: &str) -> &str {
+    let end = version.find(".dev").or_else(|| version.find("-SNAPSHOT")).or_else(|| version.find("-dev"));
+    end.map_or(version, |end| &version[..end])
+}
+
 /// Manifests in the order in which they win, then the changelog.
 pub fn of(repo: &Repo) -> Vec<Source> {
     let mut out = Vec::new();
@@ -47,6 +53,12 @@ pub fn of(repo: &Repo) -> Vec<Source> {
             && let Some((version, line)) = read(&text)
         {
             out.push(Source { kind: MANIFEST, version, file: file.to_string(), line });
+        }
+    }
+    let gemspecs = repo.files.iter().filter(|f| !f.path.contains('/') && f.path.ends_with(".gemspec"));
+    for file in gemspecs {
+        if let Some((version, line)) = repo.read_text(&file.path, BYTES_MAX).ok().and_then(|text| in_gemspec(&text)) {
+            out.push(Source { kind: MANIFEST, version, file: file.path.clone(), line });
         }
     }
     if let Some((file, entries)) = super::rid::changelog_of(repo)
@@ -79,10 +91,19 @@ fn in_toml(text: &str, tables: &[&str]) -> Option<(String, u32)> {
         if let Some(table) = line.trim().strip_prefix('[').and_then(|t| t.split(']').next()) {
             inside = tables.contains(&table.trim());
         } else if let (true, Some(found)) = (inside, TOML_VERSION.captures(line)) {
-            return Some((found[1].to_string(), i as u32 + 1));
+            // As npm's: what was never given a version.
+            return (&found[1] != "0.0.0").then(|| (found[1].to_string(), i as u32 + 1));
         }
     }
     None
+}
+
+static GEM_VERSION: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#"^\s*\w+\.version\s*=\s*["'](\d[^"'#]*)["']"#).expect("a pattern of ours"));
+
+/// A version written out; a constant of the gem's code is not followed.
+fn in_gemspec(text: &str) -> Option<(String, u32)> {
+    text.lines().enumerate().find_map(|(i, l)| Some((GEM_VERSION.captures(l)?[1].to_string(), i as u32 + 1)))
 }
 
 /// Top-level `version` of a JSON manifest; npm's `0.0.0` placeholder is no version.
@@ -132,10 +153,14 @@ mod tests {
             ),
             Some(("2.0.0".into(), 4))
         );
+        assert_eq!(in_toml("[package]\nversion = \"0.0.0\"\n", &["package"]), None);
         let json = "{\n  \"name\": \"x\",\n  \"version\": \"1.4.0\",\n  \"dependencies\": {\"version\": \"1.0.0\"}\n}";
         assert_eq!(in_package_json(json), Some(("1.4.0".into(), 3)));
         assert_eq!(in_package_json("{\"version\": 3}"), None);
         assert_eq!(in_package_json("{"), None);
+        let gem = "Gem::Specification.new do |spec|\n  spec.name = 'x'\n  spec.version = \"3.0.0.dev\"\nend\n";
+        assert_eq!(in_gemspec(gem), Some(("3.0.0.dev".into(), 3)));
+        assert_eq!(in_gemspec("  spec.version = X::VERSION\n  s.required_ruby_version = '>= 3'\n"), None);
         let pom = "<project>\n<parent>\n<version>3.0.0</version>\n</parent>\n<version>1.1.0</version>\n<dependencies>";
         assert_eq!(in_pom(pom), Some(("1.1.0".into(), 5)));
     }

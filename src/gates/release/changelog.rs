@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::problem::Problem;
 use crate::domain::release::ReleaseId;
-use crate::domain::units::{Span, prose};
+use crate::domain::units::{Span, count, prose};
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier, Verdict};
 use crate::gates::context::Repo;
 use crate::gates::facts::changelog::{self, Entry};
 use crate::gates::facts::git::Git;
 use crate::gates::facts::semver::Version;
-use crate::gates::facts::versions::is_on_the_way;
+use crate::gates::facts::versions::{is_on_the_way, leads_to};
 use crate::gates::facts::{rid, versions};
 use crate::gates::proof::{Fixture, Proof, TODAY};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
@@ -29,7 +29,8 @@ use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The file, relative to the repository. Default: CHANGELOG, CHANGES, HISTORY or NEWS at the root or in `docs`.
+    /// The file, relative to the repository. Default: CHANGELOG, CHANGES, HISTORY, NEWS, RELEASE_NOTES or RELEASES at the
+    /// root or in `docs`.
     pub file: Option<String>,
     /// The entry's date may differ from today by this much: an older one is left over from an earlier plan.
     pub max_age: Span,
@@ -58,6 +59,8 @@ impl Config {
 
 /// More commits since the last release than this are not compared.
 const COMMITS_MAX: usize = 2000;
+/// Changes named in a message.
+const CHANGES_SHOWN: usize = 10;
 /// Fewer items than this cannot be told from a dump by share.
 const DUMP_ITEMS_MIN: usize = 3;
 /// Clocks and time zones: the date may lie this far ahead.
@@ -77,7 +80,7 @@ pub static ABOUT: About = About {
     needs: &[],
     timeout: Duration::from_secs(120),
     skipped_for: &[],
-    reads: "CHANGELOG, CHANGES, HISTORY or NEWS, the tags, and the commits since the previous release",
+    reads: "CHANGELOG, CHANGES, HISTORY, NEWS or release notes, the tags, and the commits since the previous release",
     decides: "an entry for the version to be released exists, is not empty, stands first, is dated within a week, is \
               grouped as Keep a Changelog 1.1 says, is not a dump of commit subjects, and breaking commits show in it \
               and in the version number",
@@ -121,9 +124,10 @@ fn look(repo: &Repo, config: &Config, rid: &ReleaseId, release: bool, today: Nai
         let text: Vec<String> = problems.iter().map(Problem::to_string).collect();
         return Outcome::error("bad-config", text.join("; ")).hint("correct [gates.release.changelog]");
     }
-    let found = config.file.as_deref().or_else(|| changelog::find(repo.files.iter().map(|f| f.path.as_str())));
-    let Some(file) = found else {
-        return Outcome::fail("no change log: no CHANGELOG, CHANGES, HISTORY or NEWS")
+    let paths = || repo.files.iter().map(|f| f.path.as_str());
+    let found = config.file.as_deref().or_else(|| changelog::find(paths())).or_else(|| changelog::in_folder(paths()));
+    let Some(mut file) = found else {
+        return Outcome::fail("no change log: no CHANGELOG, CHANGES, HISTORY, NEWS or RELEASE_NOTES")
             .tier(Tier::E1)
             .value(serde_json::Value::Null, rid.version.clone())
             .hint("write CHANGELOG.md; https://keepachangelog.com/en/1.1.0/ shows how");
@@ -136,7 +140,20 @@ fn look(repo: &Repo, config: &Config, rid: &ReleaseId, release: bool, today: Nai
         Err(e) => return Outcome::error("unreadable", format!("{file}: {e}")),
     };
     let since = repo.git.as_ref().map(|git| Since::read(git, rid.commit.as_deref())).unwrap_or_default();
-    judge(file, &changelog::parse(&text), rid, &since, config, release, today)
+    let mut entries = changelog::parse(&text);
+    // A page that only points to the notes, each in a file of its own.
+    if let Some(own) = changelog::in_folder(paths()).filter(|_| entries.is_empty() && config.file.is_none()) {
+        file = own;
+        entries = changelog::parse(&repo.read_text(own, changelog::BYTES_MAX).unwrap_or_default());
+        if entries.is_empty() {
+            return Outcome::warn(format!(
+                "{own} is the newest of the release notes, and no section of it names a version"
+            ))
+            .tier(Tier::E1)
+            .hint(format!("begin it with a heading `## [X.Y.Z] - {}`", today.format("%Y-%m-%d")));
+        }
+    }
+    judge(file, &entries, rid, &since, config, release, today)
 }
 
 /// What happened since the previous release.
@@ -146,6 +163,16 @@ struct Since {
     tag: Option<String>,
     /// (subject, body).
     commits: Vec<(String, String)>,
+    /// Releases that are out: every tag that is a version and nothing else.
+    out: Vec<Out>,
+}
+
+#[derive(Debug, Clone)]
+struct Out {
+    version: Version,
+    on: NaiveDate,
+    /// It is this very commit.
+    here: bool,
 }
 
 impl Since {
@@ -158,14 +185,32 @@ impl Since {
             .max_by(|a, b| a.0.precedence(&b.0))
             .map(|(_, t)| t.to_string());
         let range = tag.as_ref().map_or("HEAD".to_string(), |t| format!("refs/tags/{t}..HEAD"));
-        let count = format!("--max-count={COMMITS_MAX}");
-        let log = git.run(&["log", &count, "--format=%s%x00%b%x01", &range, "--"]).unwrap_or_default();
+        let most = format!("--max-count={COMMITS_MAX}");
+        let log = git.run(&["log", &most, "--format=%s%x00%b%x01", &range, "--"]).unwrap_or_default();
         let commits = log
             .split('\u{1}')
             .filter_map(|c| c.trim_start_matches('\n').split_once('\0'))
             .map(|(s, b)| (s.trim().to_string(), b.trim().to_string()))
             .collect();
-        Since { tag, commits }
+        Since { tag, commits, out: Since::out(git, head) }
+    }
+
+    fn out(git: &Git, head: &str) -> Vec<Out> {
+        let format = "--format=%(refname:strip=2)%00%(creatordate:short)%00%(objectname)%00%(*objectname)";
+        let listed = git.run(&["for-each-ref", format, "refs/tags"]).unwrap_or_default();
+        let one = |line: &str| {
+            let mut parts = line.split('\0');
+            let (name, day) = (parts.next()?, parts.next()?);
+            // A tag of one package says nothing about the others.
+            let version = versions::of_tag(name).filter(|_| !name.contains(['/', '@']))?;
+            Some(Out { version, on: day.parse().ok()?, here: parts.any(|commit| commit == head) })
+        };
+        listed.lines().filter_map(one).collect()
+    }
+
+    fn release(&self, version: Option<&str>) -> Option<&Out> {
+        let version = versions::of_tag(version?)?;
+        self.out.iter().find(|o| o.version == version)
     }
 
     /// Conventional commits: `feat(api)!: …`, or a footer `BREAKING CHANGE: …`.
@@ -214,9 +259,14 @@ fn judge(
         (Some(_), None) => true,
         (None, _) => false,
     });
+    // Its release is out, and work has gone on: what counts now is what will be the next one.
+    let is_out = |e: &&Entry| since.release(e.version.as_deref()).is_some_and(|out| !out.here);
+    if let Some(last) = found.filter(is_out).filter(|_| !since.commits.is_empty()) {
+        return next(file, entries, last, since, release).evidence("entry", evidence(Some(last), &[]));
+    }
     let Some(entry) = found else {
         let draft = entries.iter().any(|e| e.is_unreleased() && !e.is_empty());
-        let version = wanted.unwrap_or("this release");
+        let version = wanted.map_or("this release", leads_to);
         let from = since.tag.as_deref().map(|t| format!(" (changes since {t})")).unwrap_or_default();
         let hint = format!("write `## [{version}] - {}` in {file}{from}", today.format("%Y-%m-%d"));
         let top = entries.iter().find_map(|e| e.version.as_deref());
@@ -264,7 +314,7 @@ fn judge(
         let message = format!("{version} is not the first release in the file");
         note(Verdict::Warn, "entry.order", message, "put the newest section first");
     }
-    date(entry, config, today, &mut note);
+    date(entry, since.release(Some(&version)).map(|out| out.on), config, today, &mut note);
     if !entry.is_empty() && !entry.groups.iter().any(|g| changelog::GROUPS.contains(&g.as_str())) {
         let message = format!("no group of Keep a Changelog under {version}");
         note(Verdict::Warn, "entry.groups", message, "group the changes: Added, Changed, Fixed …");
@@ -277,14 +327,15 @@ fn judge(
     breaking(entry, since, &mut note);
     let open: Vec<String> = since.changesets().into_iter().filter(|n| !mentions(&entry.body, n)).collect();
     if !open.is_empty() {
-        let shown = open.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
-        let message = format!("{} merged changes are not mentioned: {shown}", open.len());
+        let message = format!("{} not mentioned: {}", count(open.len(), "merged change"), shown(&open));
         note(Verdict::Pass, "entry.unmentioned", message, "mention what a user can notice");
     }
     let known = entries.len() as u64;
     let (items, when) = (entry.items.len(), entry.date_text.as_deref().unwrap_or("no date"));
     let summary = match findings.iter().find(|f| f.severity > Severity::Info) {
-        None => format!("{file}: {version}, {when}, {items} changes in {} groups", entry.groups.len()),
+        None => {
+            format!("{file}: {version}, {when}, {} in {}", count(items, "change"), count(entry.groups.len(), "group"))
+        }
         Some(first) => format!("{file}: {}", first.message),
     };
     let outcome = match worst {
@@ -300,7 +351,54 @@ fn judge(
         .evidence("entry", evidence(Some(entry), &open))
 }
 
-fn date(entry: &Entry, config: &Config, today: NaiveDate, note: &mut impl FnMut(Verdict, &str, String, &str)) {
+/// The newest section is of a release that is out: is there one for what has happened since?
+fn next(file: &str, entries: &[Entry], last: &Entry, since: &Since, release: bool) -> Outcome {
+    let version = last.version.as_deref().unwrap_or_default();
+    let tag = since.tag.as_deref().unwrap_or(version);
+    let commits = count(since.commits.len(), "commit");
+    let draft = entries.iter().find(|e| e.is_unreleased() && !e.is_empty());
+    let summary = match draft {
+        Some(_) => format!("{file} has changes under Unreleased, none under a version after {version} yet"),
+        None => format!("{file} says nothing of the {commits} since {version}, which is out"),
+    };
+    let body = draft.map(|e| e.body.as_str()).unwrap_or_default();
+    let open: Vec<String> = since.changesets().into_iter().filter(|n| !mentions(body, n)).collect();
+    let unmentioned = (!open.is_empty()).then(|| {
+        let line = draft.unwrap_or(last).line;
+        let message = format!("{} since {tag} are not mentioned: {}", count(open.len(), "merged change"), shown(&open));
+        Finding::new("entry.unmentioned", Severity::Info, message)
+            .at(file, line, 1)
+            .fix("mention what a user can notice")
+            .identified_by(&["entry.unmentioned", file, version])
+    });
+    let hint = match draft {
+        Some(_) => "at the release, give Unreleased its version and date".to_string(),
+        None => format!("write `## [Unreleased]` above {version} in {file} ({commits} since {tag})"),
+    };
+    let outcome = if release { Outcome::fail(summary) } else { Outcome::warn(summary) };
+    let known = entries.len() as u64;
+    outcome
+        .tier(Tier::E1)
+        .value(version, serde_json::Value::Null)
+        .covered(known, known)
+        .findings(unmentioned.into_iter().collect())
+        .hint(hint)
+}
+
+fn shown(numbers: &[String]) -> String {
+    let more = if numbers.len() > CHANGES_SHOWN { ", …" } else { "" };
+    format!("{}{more}", numbers.iter().take(CHANGES_SHOWN).cloned().collect::<Vec<_>>().join(", "))
+}
+
+/// `out_on`: the day on which its tag was made.
+fn date(
+    entry: &Entry,
+    out_on: Option<NaiveDate>,
+    config: &Config,
+    today: NaiveDate,
+    note: &mut impl FnMut(Verdict, &str, String, &str),
+) {
+    let today = out_on.unwrap_or(today);
     let fix = format!("date it {}", today.format("%Y-%m-%d"));
     let Some(date) = entry.date else {
         let message = match &entry.date_text {
@@ -311,6 +409,10 @@ fn date(entry: &Entry, config: &Config, today: NaiveDate, note: &mut impl FnMut(
     };
     let days = |d: Duration| i64::try_from(d.as_secs() / 86_400).unwrap_or(i64::MAX);
     let age = (today - date).num_days();
+    if let Some(tagged) = out_on.filter(|_| age.abs() > days(config.max_age.get())) {
+        let message = format!("dated {date}, but its tag was made on {tagged}");
+        return note(Verdict::Warn, "entry.stale", message, &fix);
+    }
     if age > days(config.max_age.get()) {
         let allowed = prose(config.max_age.get());
         note(Verdict::Warn, "entry.stale", format!("dated {date}, {age} days ago (allowed: {allowed})"), &fix);

@@ -141,3 +141,65 @@ fn work_goes_on_under_the_section_to_come() {
     assert_eq!(o.verdict, Verdict::Pass, "{o:#?}");
     assert_eq!(outcome_with(&repo, true).verdict, Verdict::Fail, "a release is no development version");
 }
+
+/// Between two releases the newest section is of one that is out: nobody dates it anew.
+#[test]
+fn after_a_release_the_next_section_is_wanted() {
+    let out = |log: &str| {
+        let repo = Scratch::new();
+        repo.write("package.json", "{\"version\": \"1.4.0\"}").write("CHANGELOG.md", log).commit("Ship").tag("v1.4.0");
+        repo.write("a.js", "").commit("Add refunds (#12)").commit("Mend totals (#13)");
+        repo
+    };
+    let old = "## [1.4.0] - 2026-05-14\n### Added\n- Pay by card\n";
+    let silent = outcome_with(&out(old), false);
+    assert_eq!((silent.verdict, rules(&silent)), (Verdict::Warn, vec!["entry.unmentioned"]), "{silent:#?}");
+    assert_eq!(silent.summary, "CHANGELOG.md says nothing of the 2 commits since 1.4.0, which is out");
+    assert!(
+        silent
+            .hint
+            .unwrap()
+            .starts_with("write `## [Unreleased]` above 1.4.0 in CHANGELOG.md (2 commits since v1.4.0)")
+    );
+    let told = outcome_with(&out(&format!("## HEAD\n- Refunds (#12), totals (#13)\n\n{old}")), false);
+    assert_eq!((told.verdict, rules(&told)), (Verdict::Warn, vec![]), "{told:#?}");
+    assert!(told.summary.contains("changes under Unreleased"), "{}", told.summary);
+    assert_eq!(outcome_with(&out(old), true).verdict, Verdict::Fail, "a release needs its section");
+}
+
+#[test]
+fn on_the_tag_the_date_is_the_tags() {
+    let shipped = |day: &str| {
+        let repo = Scratch::new();
+        let log = format!("## [1.4.0] - {day}\n### Added\n- Pay by card\n");
+        repo.write("CHANGELOG.md", &log).commit("Ship").tag("v1.4.0");
+        repo
+    };
+    let day = shipped("2000-01-01").git(&["for-each-ref", "--format=%(creatordate:short)", "refs/tags"]);
+    assert_eq!(outcome_with(&shipped(&day), false).verdict, Verdict::Pass);
+    let old = outcome_with(&shipped("2000-01-01"), false);
+    assert_eq!((old.verdict, rules(&old)), (Verdict::Warn, vec!["entry.stale"]));
+    assert!(
+        old.findings[0].message.ends_with(&format!("but its tag was made on {day}")),
+        "{}",
+        old.findings[0].message
+    );
+    assert_eq!(old.findings[0].fix, format!("date it {day}"));
+}
+
+#[test]
+fn notes_with_a_file_each_are_read() {
+    let repo = Scratch::new();
+    repo.write("CHANGELOG.md", "# Changelog\n\nSee docs/release-notes.\n")
+        .write("docs/release-notes/version-4.5.md", "## v4.5.0\n- Old\n");
+    repo.write("docs/release-notes/version-4.6.md", "# Shop v4.6\n\n## v4.6.1 (2026-11-20)\n### Fixed\n- Totals\n")
+        .commit("first");
+    let o = outcome_with(&repo, false);
+    assert_eq!(
+        (o.verdict, o.summary.as_str()),
+        (Verdict::Pass, "docs/release-notes/version-4.6.md: v4.6.1, 2026-11-20, 1 change in 1 group")
+    );
+    repo.write("docs/release-notes/version-4.6.md", "Soon.\n").commit("second");
+    let o = outcome_with(&repo, false);
+    assert_eq!(o.verdict, Verdict::Warn, "{o:#?}");
+}
