@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::migrations::{self, Risk, Step};
-use super::packages::package;
+use super::packages::{only_documents, package};
 use crate::domain::evidence::sha256_hex;
 use crate::domain::problem::Problem;
 use crate::domain::units::{Span, count};
@@ -136,6 +136,8 @@ struct Seen {
     shallow: bool,
     migrations: Vec<Migration>,
     package: bool,
+    /// The proof that nothing runs at all.
+    only_documents: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -148,7 +150,12 @@ struct Migration {
 
 /// Blocking.
 fn look(repo: &Repo, config: &Config) -> Seen {
-    let mut seen = Seen { package: package(repo).is_some(), script: script(repo), ..Seen::default() };
+    let mut seen = Seen {
+        package: package(repo).is_some(),
+        only_documents: only_documents(repo),
+        script: script(repo),
+        ..Seen::default()
+    };
     match &config.doc {
         Some(path) => match repo.read_text(path, DOC_BYTES_MAX) {
             Ok(text) => seen.doc = Some((path.clone(), text)),
@@ -277,6 +284,9 @@ fn names_it(git: &Git, tag: &str, object: &str) -> bool {
 
 /// Pure.
 fn judge(seen: &Seen, config: &Config, release: Option<&str>) -> Outcome {
+    if let (Some(proof), None, None, None) = (&seen.only_documents, &seen.doc, &seen.missing_doc, &config.command) {
+        return Outcome::skip("not-deployed", proof.clone());
+    }
     let (mut fails, mut warns) = (Vec::new(), Vec::new());
     procedure(seen, config, &mut fails, &mut warns);
     for (file, line) in &seen.no_history {
@@ -313,9 +323,24 @@ fn judge(seen: &Seen, config: &Config, release: Option<&str>) -> Outcome {
             let since =
                 seen.previous.as_deref().map_or("first release".to_string(), |t| format!("{changed} since {t}"));
             let weak = warns.first().map(|w| format!("; {}", w.message)).unwrap_or_default();
-            Outcome::warn(format!("plan: {how}; {since}; not rehearsed{weak}")).hint(format!(
-                "No rehearsal for {release}. Rehearse it on staging (plan: {how}, limit {limit}), and keep the record"
-            ))
+            let unwritten = seen.package && how == "none";
+            // What people have downloaded cannot be rolled back, only withdrawn and followed.
+            let (summary, hint) = match (seen.package, &warns[..]) {
+                (true, [first, ..]) if unwritten => (first.message.clone(), first.fix.clone()),
+                (true, _) => (
+                    format!("plan: {how}; {since}; not rehearsed{weak}"),
+                    format!(
+                        "try {how} once with a pre-release: publish it, withdraw it, publish the next; keep the record"
+                    ),
+                ),
+                (false, _) => (
+                    format!("plan: {how}; {since}; not rehearsed{weak}"),
+                    format!(
+                        "No rehearsal for {release}. Rehearse it on staging (plan: {how}, limit {limit}), and keep the record"
+                    ),
+                ),
+            };
+            Outcome::warn(summary).hint(hint)
         }
     };
     let doc =
@@ -448,8 +473,13 @@ mod tests {
         check(&[("scripts/rollback.sh", "kubectl rollout undo deploy/shop")], Verdict::Warn, &[]);
         check(&[("Makefile", "rollback:\n\tcap production deploy:rollback\n")], Verdict::Warn, &[]);
         check(&[("README.md", "# Shop\n"), ("Dockerfile", "")], Verdict::Fail, &["no-procedure"]);
-        check(&[("CHANGELOG.md", "# 1.0\n## Rollback\nfixed\n")], Verdict::Fail, &["no-procedure"]);
-        check(&[("Cargo.toml", "[package]\n")], Verdict::Warn, &["no-procedure"]);
+        check(&[("CHANGELOG.md", "# 1.0\n## Rollback\nfixed\n"), ("a.yaml", "")], Verdict::Fail, &["no-procedure"]);
+        let library = check(&[("Cargo.toml", "[package]\n")], Verdict::Warn, &["no-procedure"]);
+        assert_eq!(library.summary, "how a bad release is withdrawn is not written down");
+        assert!(library.hint.unwrap().contains("who yanks or deprecates"), "a library has no staging");
+        let (_dir, repo) = testing::repo(&[("README.md", "# Links\n"), ("LICENSE", "")]);
+        let outcome = expect(&repo, &Config::default(), Verdict::Skip, &[]);
+        assert_eq!(outcome.summary, "2 documents and nothing that runs");
         check(
             &[("ROLLBACK.md", DOC), ("k8s/a.yaml", "kind: Deployment\nspec:\n  revisionHistoryLimit: 0\n")],
             Verdict::Fail,

@@ -101,8 +101,8 @@ async fn look_and_walk(ctx: &GateContext) -> Result<Outcome, Box<Outcome>> {
         ctx.need_target()?;
     }
     let repo = ctx.need_repo()?.clone();
-    let (config, profile) = (ctx.config.clone(), ctx.profile);
-    let looked = tokio::task::spawn_blocking(move || look::look(&repo, &config.release, profile)).await;
+    let (config, facts, profile) = (ctx.config.clone(), ctx.facts.clone(), ctx.profile);
+    let looked = tokio::task::spawn_blocking(move || look::look(&repo, &config.release, &facts, profile)).await;
     let seen = match looked {
         Ok(seen) => seen,
         Err(join) if join.is_panic() => std::panic::resume_unwind(join.into_panic()),

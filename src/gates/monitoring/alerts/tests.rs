@@ -136,7 +136,9 @@ async fn a_library_runs_nowhere() {
 #[tokio::test]
 async fn nothing_and_nothing_readable() {
     for gate in GATES {
-        let none = run(gate, &[("README.md", "x")], None, true).await;
+        let documents = run(gate, &[("README.md", "x")], None, true).await;
+        assert_eq!((documents.verdict, documents.reason.as_deref()), (Verdict::Skip, Some("not-deployed")));
+        let none = run(gate, &[("README.md", "x"), ("Dockerfile", "")], None, true).await;
         assert_eq!(none.verdict, Verdict::Fail);
         assert!(
             none.summary.contains("there are no alert rules") && none.hint.as_ref().unwrap().contains("for: 5m"),

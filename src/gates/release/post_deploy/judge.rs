@@ -55,11 +55,8 @@ fn no_list(seen: &Seen) -> Outcome {
             Outcome::warn(text).findings(vec![finding.fix(init_hint(seen)).identified_by(&["prose-only", path])])
         }
         (None, None) => {
-            if let Some(manifest) = &seen.package {
-                let proof = format!(
-                    "{manifest} is published, not deployed: no file describes a deployment, no route is served"
-                );
-                return Outcome::skip("not-deployed", proof);
+            if let Some(proof) = &seen.published {
+                return Outcome::skip("not-deployed", proof.clone());
             }
             let text = "no list of what to look at after a deploy";
             let finding = Finding::new("missing", Severity::High, text).fix(init_hint(seen));

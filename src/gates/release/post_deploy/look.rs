@@ -12,7 +12,8 @@ use super::has_pages;
 use crate::domain::service::Profile;
 use crate::gates::code::role::Role;
 use crate::gates::context::{Repo, SOURCE_FILE_BYTES_MAX, on_every_core};
-use crate::gates::delivery::packages::package;
+use crate::gates::delivery::packages::{package, published};
+use crate::gates::facts::Facts;
 
 /// The list as it stands in the repository.
 #[derive(Debug)]
@@ -31,22 +32,25 @@ pub struct Seen {
     pub prose: Vec<String>,
     /// (what it is, where)
     pub suites: Vec<(&'static str, Place)>,
-    /// What is published rather than deployed.
-    pub package: Option<String>,
+    /// The proof that it is published rather than deployed.
+    pub published: Option<String>,
     /// (what, a path or alias that asks for it)
     pub critical: Vec<(String, Vec<String>)>,
     /// Items that `smoke init` would write.
     pub drafted: usize,
 }
 
-pub fn look(repo: &Repo, config: &Release, profile: Profile) -> Seen {
+pub fn look(repo: &Repo, config: &Release, facts: &Facts, profile: Profile) -> Seen {
     let list = find_list(repo, config.post_deploy.file.as_deref());
     let shown = shown::look(repo);
     let mut seen = Seen {
         list,
         drafted: draft::draft(&shown, profile, &config.endpoints).1,
         critical: critical(&shown, config, profile),
-        package: package(repo).filter(|_| shown.routes.is_empty() && shown.flows.is_empty()),
+        published: package(repo)
+            .filter(|_| shown.routes.is_empty() && shown.flows.is_empty())
+            .map(|m| format!("{m} is published, not deployed: no file describes a deployment, no route is served"))
+            .or_else(|| published(repo, facts)),
         ..Seen::default()
     };
     let shipped = |path: &str| !matches!(Role::of_path(path), Role::Vendored | Role::Generated);

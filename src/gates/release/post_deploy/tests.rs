@@ -256,6 +256,10 @@ async fn what_stands_in_for_a_list() {
     check(&[("smoke.toml", "[[item]]\nnmae = 1\n")], "error unreadable").await;
     check(&[("smoke.toml", "[[item]]\nname = \"a\"\n")], "fail: not-executable").await;
     check(&[("Cargo.toml", "[package]\nname = \"x\"\n"), ("src/lib.rs", "")], "skip not-deployed").await;
+    let page = ("test/page.html", "<meta name=\"viewport\">");
+    check(&[("Cargo.toml", "[package]\nname = \"x\"\n"), ("src/lib.rs", ""), page], "skip not-deployed").await;
+    let module = [("main.tf", ""), ("variables.tf", ""), ("outputs.tf", ""), ("examples/all/main.tf", "")];
+    check(&module, "skip not-deployed").await;
     let (_run, ctx) = testing::context(|_| {});
     assert_eq!(PostDeploy.check(&ctx).await.reason.as_deref(), Some("no-repository"));
 }
