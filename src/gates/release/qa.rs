@@ -17,9 +17,12 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::problem::Problem;
+use crate::domain::service::Profile;
 use crate::domain::units::Span;
 use crate::domain::verdict::{Class, Outcome, Tier};
+use crate::gates::context::Repo;
 use crate::gates::delivery::{packages, run};
+use crate::gates::facts::Facts;
 use crate::gates::patterns;
 use crate::gates::proof::{COMMIT, Fixture, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
@@ -120,13 +123,20 @@ impl Gate for Qa {
             let (attested, facts) = (attested_flows(ctx), ctx.facts.clone());
             ctx.in_repo(move |repo, config| {
                 let config = &config.release.qa;
-                let seen = look::look(repo, config, &rid, in_ci, now);
+                let mut seen = look::look(repo, config, &rid, in_ci, now);
+                seen.no_pages = !serves_pages(repo, &facts);
                 let outcome = judge::judge(&seen, config.named(), &attested);
                 packages::settled(outcome, &["no-report"], repo, &facts)
             })
             .await
         })
     }
+}
+
+/// A web application or a site of its own; a library's test page and an API's own notice are none.
+fn serves_pages(repo: &Repo, facts: &Facts) -> bool {
+    let published = packages::package(repo).is_some() && !facts.any("framework");
+    !published && facts.components().iter().any(|c| matches!(c.profile, Profile::WebApp | Profile::StaticSite))
 }
 
 /// Flows that a person with role qa has signed for this release.

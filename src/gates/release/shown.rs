@@ -3,6 +3,7 @@
 //! documents do not count.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::LazyLock;
 
 use regex::{Regex, RegexSet};
@@ -71,7 +72,12 @@ fn read(repo: &Repo) -> Shown {
     let mut shown = Shown { files: wanted.len(), ..Shown::default() };
     for file in found {
         for (flow, place) in file.flows {
-            shown.flows.entry(flow.to_string()).or_insert(place);
+            match shown.flows.entry(flow.to_string()) {
+                Entry::Vacant(free) => _ = free.insert(place),
+                // A page called so says more than a path in some line.
+                Entry::Occupied(mut held) if place.1 == 0 && held.get().1 > 0 => _ = held.insert(place),
+                Entry::Occupied(_) => {}
+            }
         }
         shown.routes.extend(file.routes);
         shown.title = shown.title.or(file.title);
@@ -200,6 +206,11 @@ static ROUTE: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
+/// Devices, hooks and machines register too, which is no page for people.
+static NO_SIGNUP: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"(?i)\b(push|devices?|web-?hooks?|agents?|nodes?|plugins?|services?|runners?|tokens?|clients?)/register")
+});
+
 static TITLE: LazyLock<Regex> = LazyLock::new(|| pattern(r"(?i)<title>\s*([^<{%#\n]{2,80}?)\s*</title>"));
 
 /// Lines without one of these hold no sign.
@@ -286,7 +297,8 @@ fn of_file(path: &str, text: &str) -> OfFile {
             continue;
         }
         if !line.contains("://") {
-            out.flows.extend(SIGN.lines.matches(line).iter().map(|nth| (SIGN.flows[nth], place())));
+            let flows = SIGN.lines.matches(line).into_iter().map(|nth| SIGN.flows[nth]);
+            out.flows.extend(flows.filter(|f| *f != "signup" || !NO_SIGNUP.is_match(line)).map(|flow| (flow, place())));
         }
         for found in ROUTE.captures_iter(line) {
             let Some(given) = found.get(1).map(|m| m.as_str()) else { continue };

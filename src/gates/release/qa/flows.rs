@@ -21,9 +21,31 @@ pub fn words(text: &str) -> String {
 
 /// Other words for the checklist's own flows.
 const SAME: [(&str, &[&str]); 8] = [
-    ("login", &["login", "log in", "logs in", "logging in", "signin", "sign in", "signs in", "signing in"]),
+    ("login", &["login", "log in", "logs in", "logging in", "signin", "sign in", "signs in"]),
     ("logout", &["logout", "log out", "logs out", "logging out", "signout", "sign out", "signs out", "signing out"]),
-    ("signup", &["signup", "sign up", "signs up", "signing up", "register", "registers", "registration"]),
+    (
+        "signup",
+        &[
+            "signup",
+            "sign up",
+            "signs up",
+            "signing up",
+            "registration",
+            "register user",
+            "registers user",
+            "register a user",
+            "registers a user",
+            "register a new user",
+            "register account",
+            "register an account",
+            "registers an account",
+            "user registers",
+            "user can register",
+            "create account",
+            "create an account",
+            "creates an account",
+        ],
+    ),
     (
         "password reset",
         &[
@@ -39,7 +61,19 @@ const SAME: [(&str, &[&str]); 8] = [
         ],
     ),
     ("checkout", &["checkout", "check out", "checks out", "checking out"]),
-    ("error page", &["error page", "error pages", "404", "not found", "500", "error boundary", "error handling"]),
+    (
+        "error page",
+        &[
+            "error page",
+            "error pages",
+            "404",
+            "page not found",
+            "not found page",
+            "500",
+            "error boundary",
+            "error handling",
+        ],
+    ),
     (
         "permissions",
         &[
@@ -56,7 +90,27 @@ const SAME: [(&str, &[&str]); 8] = [
             "not allowed",
         ],
     ),
-    ("mobile layout", &["mobile", "responsive", "small screen", "viewport", "iphone", "pixel 5", "phone layout"]),
+    (
+        "mobile layout",
+        &[
+            "mobile layout",
+            "on mobile",
+            "mobile view",
+            "mobile viewport",
+            "mobile screen",
+            "mobile menu",
+            "mobile nav",
+            "mobile navigation",
+            "mobile chrome",
+            "mobile safari",
+            "responsive",
+            "small screen",
+            "viewport",
+            "iphone",
+            "pixel 5",
+            "phone layout",
+        ],
+    ),
 ];
 
 /// Does a title, a tag or a checklist's item speak of the flow?
@@ -66,24 +120,35 @@ pub fn speaks_of(text: &str, flow: &str) -> bool {
 
 /// [`words`] with a blank at either end, for [`Flow::is_in`].
 pub fn spoken(text: &str) -> String {
-    format!(" {} ", words(text))
+    // `login required` is about another page's door.
+    format!(" {} ", words(text)).replace(" login required ", " ")
 }
 
 /// All that a flow is called, to be looked for in many texts.
-pub struct Flow(Vec<String>);
+pub struct Flow {
+    phrases: Vec<String>,
+    signup: bool,
+}
 
 impl Flow {
     pub fn new(name: &str) -> Flow {
         let own = words(name);
         let same = SAME.iter().filter(|(name, _)| *name == own).flat_map(|(_, same)| *same).map(|s| s.to_string());
-        Flow(
-            same.chain([own.clone()]).filter(|phrase| !phrase.is_empty()).map(|phrase| format!(" {phrase} ")).collect(),
-        )
+        let phrases = same.chain([own.clone()]).filter(|phrase| !phrase.is_empty());
+        Flow { signup: own == "signup", phrases: phrases.map(|phrase| format!(" {phrase} ")).collect() }
     }
 
     pub fn is_in(&self, spoken: &str) -> bool {
-        self.0.iter().any(|phrase| spoken.contains(phrase.as_str()))
+        self.phrases.iter().any(|phrase| spoken.contains(phrase.as_str())) || self.signup && registers(spoken)
     }
+}
+
+/// `/register`, `registers with …`; but a program registers callbacks, transforms and listeners.
+fn registers(spoken: &str) -> bool {
+    [" register ", " registers "].iter().any(|word| {
+        let rests = spoken.split(word).skip(1);
+        rests.into_iter().any(|rest| rest.is_empty() || ["with ", "page", "form", "as "].iter().any(|w| rest.starts_with(w)))
+    })
 }
 
 /// The tag that a flow's tests may carry.
@@ -107,6 +172,10 @@ mod tests {
             ("LoginTest should_log_out", "logout"),
             ("shows the 404 page", "error page"),
             ("Gift cards › redeem", "gift cards"),
+            ("test_register_user", "signup"),
+            ("/register", "signup"),
+            ("registers with a good e-mail", "signup"),
+            ("shows page not found", "error page"),
         ] {
             assert!(speaks_of(text, flow), "{text}: {flow}");
         }
@@ -116,6 +185,11 @@ mod tests {
             ("resets the counter", "password reset"),
             ("checks the out tray", "checkout"),
             ("anything", ""),
+            ("should prevent out-of-order signing in sequential mode", "login"),
+            ("test_media_login_required", "login"),
+            ("saves the mobile device of a user", "mobile layout"),
+            ("can register transforms before updates", "signup"),
+            ("test_update_script_module_not_found", "error page"),
         ] {
             assert!(!speaks_of(text, flow), "{text}: {flow}");
         }

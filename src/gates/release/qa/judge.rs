@@ -42,7 +42,7 @@ pub struct Row {
 pub fn judge(seen: &Seen, wanted: Option<&[String]>, attested: &BTreeSet<String>) -> Outcome {
     let flows: Vec<String> = match wanted {
         Some(named) => named.to_vec(),
-        None => super::super::shown::FLOWS.iter().filter(|f| seen.shown.has_flow(f)).map(|f| f.to_string()).collect(),
+        None => looked_for(seen).filter(|f| seen.shown.has_flow(f)).map(str::to_string).collect(),
     };
     let rows: Vec<Row> = flows.iter().map(|flow| row(seen, flow, attested)).collect();
     let loose = loose_items(seen, &flows);
@@ -88,6 +88,12 @@ fn list(names: &[&str]) -> String {
     names.join(", ")
 }
 
+/// The checklist's flows, without the layout of pages where nothing serves any.
+fn looked_for(seen: &Seen) -> impl Iterator<Item = &'static str> {
+    let pages = !seen.no_pages;
+    super::super::shown::FLOWS.into_iter().filter(move |f| pages || *f != "mobile layout")
+}
+
 /// Neither a flow nor an item of a list.
 fn nothing(seen: &Seen) -> Outcome {
     if seen.shown.files == 0 {
@@ -97,11 +103,13 @@ fn nothing(seen: &Seen) -> Outcome {
         "no-flows",
         format!(
             "none of {} shows in {}, and there is no QA list",
-            super::super::shown::FLOWS.join(", "),
+            looked_for(seen).collect::<Vec<_>>().join(", "),
             count(seen.shown.files, "source file")
         ),
     )
 }
+
+const TITLES_WEIGHED: usize = 20;
 
 /// The best that speaks for a flow, unless something speaks against it.
 fn row(seen: &Seen, flow: &str, attested: &BTreeSet<String>) -> Row {
@@ -152,8 +160,10 @@ fn row(seen: &Seen, flow: &str, attested: &BTreeSet<String>) -> Row {
         }
         best.push(standing);
     }
+    // Of the first few that speak of it, the one with the fewest other words.
     let names = Flow::new(flow);
-    if let Some(Title { title, place: (file, line), .. }) = seen.titles.iter().find(|t| names.is_in(&t.spoken)) {
+    let spoken = seen.titles.iter().filter(|title| names.is_in(&title.spoken)).take(TITLES_WEIGHED);
+    if let Some(Title { title, place: (file, line), .. }) = spoken.min_by_key(|title| title.title.len()) {
         best.push(Standing::Untold(format!("{title} ({file}:{line})")));
     }
     // A failure is not made good by something else that is green.

@@ -82,6 +82,8 @@ pub struct Seen {
     pub titles: Vec<Title>,
     pub test_files: u64,
     pub command: &'static str,
+    /// Nothing of the repository serves pages to people.
+    pub no_pages: bool,
 }
 
 /// What the release is, and when it last changed.
