@@ -13,8 +13,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+use super::secret_files::{self, Kind};
 use super::secret_values::Value;
 use crate::domain::problem::Problem;
+use crate::domain::units::count;
 use crate::domain::verdict::{Class, Confidence, Finding, Outcome, Severity, Tier};
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
@@ -101,9 +103,15 @@ impl Gate for EnvEncrypted {
 
 /// Settings of a developer's machine or a test run: bad manners, not production's secrets.
 fn is_for_development(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
-    name.split(['.', '-', '_'])
-        .any(|part| matches!(part, "dev" | "development" | "local" | "test" | "testing" | "ci" | "e2e"))
+    let path = path.to_ascii_lowercase();
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+    // Values that a chart is tried with lie in its `ci`.
+    let aside =
+        folder.split('/').any(|f| matches!(f, "ci" | ".ci" | "dev" | "example" | "examples" | "sample" | "samples"));
+    aside
+        || name
+            .split(['.', '-', '_'])
+            .any(|part| matches!(part, "dev" | "development" | "local" | "test" | "testing" | "ci" | "e2e"))
 }
 
 /// Names listed in a message.
@@ -140,13 +148,9 @@ fn judge(seen: &Seen) -> Outcome {
     let kept: Vec<&str> = schemes.into_iter().chain(seen.stores.keys().copied()).collect();
 
     let outcome = if !fails.is_empty() {
-        let file = fails[0].file.clone().unwrap_or_default();
         let places: BTreeSet<_> = fails.iter().filter_map(|f| f.file.as_deref()).collect();
-        let names: Vec<&str> = fails.iter().filter_map(|f| f.route.as_deref()).take(NAMES_MAX).collect();
-        let what = if names.is_empty() { fails[0].message.clone() } else { format!("in clear: {}", names.join(", ")) };
-        Outcome::fail(format!("{} secret(s) in {} file(s) open to every clone", fails.len(), places.len())).hint(format!(
-            "{file}: {what}. Encrypt: dotenvx encrypt -f {file} | sops -e -i {file}; rotate them, history keeps the old ones"
-        ))
+        let (secrets, files) = (count(fails.len(), "secret"), count(places.len(), "file"));
+        Outcome::fail(format!("{secrets} in {files} open to every clone")).hint(remedy(&fails))
     } else if !seen.unreadable.is_empty() {
         let (path, why) = &seen.unreadable[0];
         Outcome::error("unreadable", format!("{path}: {why}")).hint("mend the file, or leave it out with exclude")
@@ -164,7 +168,11 @@ fn judge(seen: &Seen) -> Outcome {
     } else if let Some((name, place)) = seen.needs.iter().next() {
         Outcome::error(
             "no-evidence",
-            format!("the code reads {} secret(s), but nothing shows where they are kept", seen.needs.len()),
+            format!(
+                "the code reads {}, but nothing shows where production keeps {}",
+                count(seen.needs.len(), "secret"),
+                if seen.needs.len() == 1 { "it" } else { "them" }
+            ),
         )
         .hint(format!(
             "{name} ({place}): track an encrypted .env.production, or the manifest that names the secret store"
@@ -184,6 +192,24 @@ fn judge(seen: &Seen) -> Outcome {
         .covered(items, items + seen.unreadable.len() as u64)
         .findings(fails.into_iter().chain(warns).collect())
         .evidence("secrets-at-rest", evidence(seen))
+}
+
+/// What to do about the first file of those that fail.
+fn remedy(fails: &[Finding]) -> String {
+    let file = fails[0].file.clone().unwrap_or_default();
+    let here = fails.iter().filter(|f| f.file.as_deref() == Some(&file));
+    let names: Vec<&str> = here.filter_map(|f| f.route.as_deref()).take(NAMES_MAX).collect();
+    if names.is_empty() {
+        return format!("{file}: {}: {}", fails[0].message, fails[0].fix);
+    }
+    let tool = match secret_files::kind_of(&file) {
+        Some(Kind::Dotenv) => format!("dotenvx encrypt -f {file}, or sops -e -i {file}"),
+        Some(Kind::Yaml) if fails[0].fix.contains("SealedSecret") => {
+            "a SealedSecret or an ExternalSecret in its place".into()
+        }
+        _ => format!("sops -e -i {file}"),
+    };
+    format!("{file}: in clear: {}. Encrypt: {tool}; rotate them, history keeps the old ones", names.join(", "))
 }
 
 fn judge_file(file: &SettingsFile, fails: &mut Vec<Finding>, warns: &mut Vec<Finding>) {
@@ -229,7 +255,7 @@ fn judge_file(file: &SettingsFile, fails: &mut Vec<Finding>, warns: &mut Vec<Fin
         let finding = Finding::new(
             "clear-on-disk",
             Severity::Medium,
-            format!("{clear} secret(s) in clear on disk{mode}, not tracked"),
+            format!("{} in clear on disk{mode}, not tracked", count(clear, "secret")),
         )
         .in_file(path)
         .fix("show how production gets its secrets: track an encrypted file, or name the store in a manifest")

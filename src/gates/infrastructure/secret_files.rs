@@ -241,7 +241,11 @@ fn template(text: &str) -> FileReport {
     let mut report = FileReport { scheme: "plain", ..FileReport::default() };
     for (row, line) in text.lines().enumerate() {
         let Some((name, value)) = line.split_once(':') else { continue };
-        let (name, value) = (name.trim(), value.trim().trim_matches(['"', '\'']));
+        let (name, value) = (name.trim().trim_start_matches("- "), value.trim().trim_matches(['"', '\'']));
+        // `{{- $password := …}}` is the template's own variable, and `# password: x` says nothing.
+        if name.starts_with('#') || name.contains(['{', '$', ' ']) {
+            continue;
+        }
         let state = if value.contains("{{") { Value::Reference } else { secret_values::classify(name, value) };
         if !value.is_empty() && secret_values::is_secret_name(name) {
             report.entries.push(Entry { name: name.into(), line: row as u32 + 1, value: state });
@@ -279,7 +283,7 @@ fn tree(documents: &[Json], text: &str) -> FileReport {
                 report.scheme = "external-secret";
             }
             Some("Secret") => kubernetes_secret(&mut report, document, text),
-            _ => leaves(&mut report, document, "", text, 0),
+            _ => leaves(&mut report, document, &Place { path: String::new(), line: 1 }, text, 0),
         }
     }
     if report.scheme == "plain" && report.count(Value::Encrypted) > 0 {
@@ -321,26 +325,39 @@ fn is_address(name: &str) -> bool {
 /// Settings nest a few levels; the YAML parser's own budget is wider.
 const DEPTH_MAX: usize = 64;
 
-fn leaves(report: &mut FileReport, value: &Json, path: &str, text: &str, depth: usize) {
+/// Where a value hangs: its keys, and the line of the last of them.
+struct Place {
+    path: String,
+    line: u32,
+}
+
+impl Place {
+    /// The key below this one: the first of its name from here on.
+    fn below(&self, key: &str, text: &str) -> Place {
+        let path = if self.path.is_empty() { key.to_string() } else { format!("{}.{key}", self.path) };
+        Place { path, line: yaml::line_of(text, key, self.line, 0) }
+    }
+}
+
+fn leaves(report: &mut FileReport, value: &Json, at: &Place, text: &str, depth: usize) {
     if depth > DEPTH_MAX {
         return;
     }
-    let join = |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
     match value {
         Json::Object(map) => {
             for (key, inner) in map {
                 if !(depth == 0 && key == "sops") {
-                    leaves(report, inner, &join(key), text, depth + 1);
+                    leaves(report, inner, &at.below(key, text), text, depth + 1);
                 }
             }
         }
-        Json::Array(items) => items.iter().for_each(|inner| leaves(report, inner, path, text, depth + 1)),
+        Json::Array(items) => items.iter().for_each(|inner| leaves(report, inner, at, text, depth + 1)),
         Json::Null => {}
         leaf => {
-            let key = path.rsplit('.').next().unwrap_or(path);
+            let key = at.path.rsplit('.').next().unwrap_or(&at.path);
             let text_value = leaf.as_str().map_or_else(|| leaf.to_string(), str::to_string);
             let state = secret_values::classify(key, &text_value);
-            report.entries.push(Entry { name: path.to_string(), line: yaml::line_of(text, key, 1, 0), value: state });
+            report.entries.push(Entry { name: at.path.clone(), line: at.line, value: state });
         }
     }
 }
@@ -463,6 +480,18 @@ mod tests {
         check("k8s/secret.yaml", b"kind: ExternalSecret\nspec: {}\n", "external-secret", false, &[]);
         let helm = b"kind: Secret\ndata:\n  {{- if .x }}\n  password: {{ .Values.password | b64enc }}\n  {{- end }}\n";
         check("templates/secret.yaml", helm, "plain", false, &[("password", Value::Reference)]);
+        let variable =
+            b"{{- $password := randAlphaNum 12 }}\nkind: Secret\n# password: old\ndata:\n  password: {{ $password }}\n";
+        check("templates/secret.yaml", variable, "plain", false, &[("password", Value::Reference)]);
+    }
+
+    /// Two keys of one name, each with its own line.
+    #[test]
+    fn a_nested_key_has_its_own_line() {
+        let values = b"blog:\n  db:\n    password: hunter2hunter2\n  rootUser:\n    password: correct horse\n";
+        let report = read(Kind::Yaml, values).unwrap();
+        let got: Vec<_> = report.entries.iter().map(|e| (e.name.as_str(), e.line)).collect();
+        assert_eq!(got, [("blog.db.password", 3), ("blog.rootUser.password", 5)]);
     }
 
     #[test]

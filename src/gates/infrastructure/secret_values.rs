@@ -123,6 +123,11 @@ fn is_harmless(value: &str) -> bool {
             "changeme",
             "change_me",
             "change-me",
+            "changethis",
+            "change_this",
+            "change-this",
+            "fake_",
+            "fake-",
             "replace_me",
             "replaceme",
             "your-",
@@ -135,7 +140,7 @@ fn is_harmless(value: &str) -> bool {
         .iter()
         .any(|p| lower.starts_with(p))
         // The word for it, where the value belongs: `token: "token"`.
-        || matches!(lower.as_str(), "token" | "apikey" | "api_key" | "api-key")
+        || matches!(lower.as_str(), "token" | "apikey" | "api_key" | "api-key" | "foo" | "bar" | "baz" | "foobar")
         || (value.starts_with("Your") || value.starts_with("My")) && value.bytes().all(|b| b.is_ascii_alphabetic())
         || lower.bytes().all(|b| matches!(b, b'x' | b'*' | b'.' | b'-'))
 }
@@ -215,7 +220,9 @@ mod tests {
 
     #[test]
     fn harmless_and_suspect() {
-        for value in ["", "true", "8080", "changeme", "your-token-here", "xxxxxxxx"] {
+        for value in
+            ["", "true", "8080", "changeme", "changethis", "fake_password", "foo", "your-token-here", "xxxxxxxx"]
+        {
             check("DB_PASSWORD", value, Value::Plain);
         }
         check("BUILD", "f3Kd92mZpQ7xL1vT8sWc4Rb6", Value::Suspect);

@@ -76,7 +76,8 @@ impl Looking {
     }
 
     fn is_wanted(&self, path: &str) -> bool {
-        let by_name = kind_of(path).is_some() || is_yaml(path) || may_hold_key(path) || may_name_store(path);
+        let by_name =
+            kind_of(path).is_some() || is_yaml(path) || is_spring(path) || may_hold_key(path) || may_name_store(path);
         (by_name || Source::of(path).is_some()) && !self.is_skipped(path)
     }
 
@@ -87,6 +88,9 @@ impl Looking {
         }
         if may_name_store(path) {
             looked.stores = stores(&String::from_utf8_lossy(bytes));
+        }
+        if is_spring(path) {
+            looked.needs = spring_needs(&String::from_utf8_lossy(bytes));
         }
         if Source::of(path).is_some() && READS_ENV_WORDS.any_in(bytes) && Role::of_path(path).ships() {
             looked.needs = needs(&String::from_utf8_lossy(bytes));
@@ -212,6 +216,24 @@ fn is_yaml(path: &str) -> bool {
     path.ends_with(".yml") || path.ends_with(".yaml")
 }
 
+/// Spring's settings, of tests and development aside.
+fn is_spring(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
+    matches!(extension, "properties" | "yml" | "yaml")
+        && (stem == "application" || stem.starts_with("application-prod"))
+}
+
+static SPRING: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\$\{([A-Z][A-Z0-9_]*)\}").ok());
+
+/// `${NAME}` without a default.
+fn spring_needs(text: &str) -> Vec<(String, usize)> {
+    let Some(names) = SPRING.as_ref() else { return Vec::new() };
+    let lines = text.lines().enumerate().filter(|(_, l)| !l.trim_start().starts_with('#'));
+    let all = lines.flat_map(|(row, l)| names.captures_iter(l).map(move |c| (c[1].to_string(), row + 1)));
+    all.filter(|(name, _)| secret_values::is_secret_name(name)).collect()
+}
+
 fn is_secret_manifest(text: &str) -> bool {
     text.lines().any(|l| {
         l.trim_start_matches("- ").trim().strip_prefix("kind:").is_some_and(|kind| {
@@ -268,11 +290,89 @@ const STORES: [(&str, &str); 17] = [
     ("keyvault-secrets", "Azure Key Vault"),
 ];
 
+/// How the names of secrets begin that serve the pipeline alone: they publish, measure and report.
+const OF_THE_PIPELINE: [&str; 62] = [
+    "ACTIONS_",
+    "ADD_TO_PROJECT",
+    "ALGOLIA",
+    "BOT_",
+    "BROWSERSTACK",
+    "CARGO_",
+    "CC_TEST_REPORTER",
+    "CHROMATIC",
+    "CLA_",
+    "CODACY",
+    "CODECLIMATE",
+    "CODECOV",
+    "CODSPEED",
+    "COVERALLS",
+    "CRATES",
+    "CROWDIN",
+    "CYPRESS",
+    "DEPENDABOT",
+    "DEVELOCITY",
+    "DISCORD",
+    "DOCKER",
+    "FOSSA",
+    "GEM_",
+    "GHCR",
+    "GH_",
+    "GITHUB_",
+    "GPG_",
+    "GRADLE_",
+    "LOKALISE",
+    "MAVEN",
+    "NODE_AUTH",
+    "NPM_",
+    "NUGET",
+    "NX_",
+    "ORG_",
+    "OSSRH",
+    "PERCY",
+    "PERSONAL_",
+    "PROJECT_",
+    "PYPI",
+    "QODANA",
+    "QUAY",
+    "RELEASE_",
+    "RENOVATE",
+    "RUBYGEMS",
+    "SAUCE",
+    "SEMGREP",
+    "SLACK",
+    "SMOKESHOW",
+    "SNYK",
+    "SONAR",
+    "SONATYPE",
+    "TELEGRAM",
+    "TEST_PYPI",
+    "TRANSIFEX",
+    "TURBO_",
+    "TWINE",
+    "TX_",
+    "VSCE",
+    "WEBLATE",
+    "WORKFLOW_",
+    "YARN_",
+];
+
+/// `${{ secrets.STRIPE_KEY }}` is the product's; `${{ secrets.CODECOV_TOKEN }}` says nothing about production.
+fn names_ci_secret(line: &str) -> bool {
+    let names = line.split("secrets.").skip(1).map(|rest| {
+        rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect::<String>().to_ascii_uppercase()
+    });
+    names.filter(|n| !n.is_empty()).any(|name| {
+        let own = OF_THE_PIPELINE.iter().any(|p| name.starts_with(p)) || name == "PAT" || name.ends_with("_PAT");
+        !own && !name.ends_with("_REGISTRY_TOKEN") && !name.ends_with("_GH_TOKEN") && !name.ends_with("_GITHUB_TOKEN")
+    })
+}
+
 /// The first line that names each.
 fn stores(text: &str) -> Vec<(&'static str, usize)> {
-    // Every GitHub workflow has a token of its own; that says nothing about the product's secrets.
-    let names = |line: &str, word| {
-        line.contains(word) && !line.contains("secrets.GITHUB_TOKEN") && !line.trim_start().starts_with('#')
+    let names = |line: &str, word: &str| {
+        line.contains(word)
+            && (!word.starts_with("${{") || names_ci_secret(line))
+            && !line.trim_start().starts_with('#')
     };
     let named = STORES.iter().filter(|(word, _)| text.contains(word));
     named.filter_map(|(word, store)| Some((*store, text.lines().position(|l| names(l, word))? + 1))).collect()

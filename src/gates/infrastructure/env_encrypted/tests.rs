@@ -46,7 +46,17 @@ fn clear_secrets_fail_by_name_only() {
         &[".env.production clear-secret"],
     );
     assert_eq!(outcome.findings[0].message, "DB_PASSWORD stands in clear");
-    assert!(outcome.hint.unwrap().contains("sops -e -i .env.production"));
+    assert!(outcome.hint.unwrap().contains("dotenvx encrypt -f .env.production, or sops -e -i .env.production"));
+    let two = [("secrets/a.yaml", "db_password: hunter2hunter2\n"), ("secrets/b.yaml", "api_key: hunter2hunter2\n")];
+    let outcome = check(&two, Verdict::Fail, &["secrets/a.yaml clear-secret", "secrets/b.yaml clear-secret"]);
+    assert_eq!(
+        outcome.hint.as_deref(),
+        Some(
+            "secrets/a.yaml: in clear: db_password. Encrypt: sops -e -i secrets/a.yaml; rotate them, history keeps the old ones"
+        ),
+        "dotenvx reads no YAML, and the other file's keys are not here"
+    );
+    assert_eq!(outcome.summary, "2 secrets in 2 files open to every clone");
 }
 
 #[test]
@@ -61,7 +71,9 @@ fn partly_encrypted_is_not_encrypted() {
 fn a_key_beside_the_lock_fails() {
     let keys = format!("DOTENV_PRIVATE_KEY_PRODUCTION={}\n", "ab".repeat(32));
     let files = [(".env.production", DOTENVX), (".env.keys", keys.as_str())];
-    check(&files, Verdict::Fail, &[".env.keys key-tracked"]);
+    let outcome = check(&files, Verdict::Fail, &[".env.keys key-tracked"]);
+    let hint = outcome.hint.unwrap();
+    assert!(hint.contains("git rm --cached it") && !hint.contains("encrypt -f"), "a key is not encrypted: {hint}");
     let ignored = [(".env.production", DOTENVX), (".env.keys", keys.as_str()), (".gitignore", ".env.keys\n")];
     check(&ignored, Verdict::Pass, &[]);
 }
@@ -85,6 +97,8 @@ fn an_ignored_plain_file_on_disk_warns() {
 fn development_settings_only_warn_and_templates_do_nothing() {
     check(&[(".env.development", "DB_PASSWORD=hunter2hunter2\n")], Verdict::Warn, &[".env.development clear-secret"]);
     check(&[(".env.example", "DB_PASSWORD=hunter2hunter2\n")], Verdict::Error, &[]);
+    let tried = [("charts/shop/ci/secret-values.yaml", "password: hunter2hunter2\n")];
+    check(&tried, Verdict::Warn, &["charts/shop/ci/secret-values.yaml clear-secret"]);
 }
 
 #[test]
@@ -114,6 +128,22 @@ fn a_store_named_in_a_manifest_passes() {
     let own = "env:\n  T: ${{ secrets.GITHUB_TOKEN }}\n";
     let files = [("src/a.js", "connect(process.env.DB_PASSWORD)\n"), (".github/workflows/ci.yml", own)];
     check(&files, Verdict::Error, &[]);
+    // What publishes, measures and reports is the pipeline's own.
+    let own = "env:\n  A: ${{ secrets.CODECOV_TOKEN }}\n  B: ${{ secrets.DOCKERHUB_PASSWORD }}\n  C: ${{ secrets.BOT_PAT }}\n";
+    check(
+        &[("src/a.js", "connect(process.env.DB_PASSWORD)\n"), (".github/workflows/ci.yml", own)],
+        Verdict::Error,
+        &[],
+    );
+}
+
+#[test]
+fn springs_settings_ask_for_secrets() {
+    let yaml = "spring:\n  ai:\n    api-key: ${OPENAI_KEY}\n    model: ${MODEL:x}\n    # ${OLD_KEY}\n";
+    let outcome = check(&[("shop/src/main/resources/application.yml", yaml)], Verdict::Error, &[]);
+    assert!(outcome.hint.unwrap().starts_with("OPENAI_KEY (shop/src/main/resources/application.yml:3)"));
+    let given = "spring:\n  ai:\n    api-key: ${OPENAI_KEY:demo}\n";
+    check(&[("src/main/resources/application.yml", given)], Verdict::Skip, &[]);
 }
 
 #[test]
