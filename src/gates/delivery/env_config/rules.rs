@@ -58,10 +58,15 @@ pub fn of_value(name: &str, value: &Hidden, loopback_allowed: bool) -> Vec<Broke
 
 /// E04
 fn placeholder(name: &str, text: &str) -> Option<Broken> {
-    const WORDS: [&str; 16] = [
+    const WORDS: [&str; 21] = [
         "changeme",
         "change_me",
         "change-me",
+        "changethis",
+        "change_this",
+        "change-this",
+        "fake_",
+        "fake-",
         "changeit",
         "replaceme",
         "replace_me",
@@ -419,7 +424,9 @@ mod tests {
 
     #[test]
     fn placeholders() {
-        for value in ["changeme", "your-api-key", "<token>", "xxxxxxxx", "CHANGE_ME_NOW", "todo"] {
+        for value in
+            ["changeme", "your-api-key", "<token>", "xxxxxxxx", "CHANGE_ME_NOW", "todo", "changethis", "fake_password"]
+        {
             check("API_KEY", value, &["E04"]);
         }
         check("DB_PASSWORD", "postgres", &["E04"]);

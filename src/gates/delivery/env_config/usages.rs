@@ -129,12 +129,18 @@ pub fn collect(path: &str, text: &str, into: &mut BTreeMap<String, Vec<Usage>>) 
         return;
     }
     let reads = |line: &str| ["env", "ENV", "Env"].iter().any(|word| line.contains(word));
-    for (row, line) in text.lines().enumerate().filter(|(_, l)| reads(l) && !is_comment(l)) {
+    let lines: Vec<&str> = text.lines().collect();
+    for (row, line) in lines.iter().enumerate().filter(|(_, l)| reads(l) && !is_comment(l)) {
         let at = row as u32 + 1;
         for read in READS.iter().filter(|r| r.extensions.contains(&extension)) {
             for found in read.pattern.captures_iter(line) {
                 let (Some(whole), Some(name)) = (found.get(0), found.get(1)) else { continue };
-                if let Some(need) = need(read.strict, &line[..whole.start()], &line[whole.end()..]) {
+                let (before, after) = (&line[..whole.start()], &line[whole.end()..]);
+                let need = match need(read.strict, before, after) {
+                    Some(Need::Used) => asked_later(before, &lines[row + 1..]).or(Some(Need::Used)),
+                    told => told,
+                };
+                if let Some(need) = need {
                     add(name.as_str(), at, need);
                 }
             }
@@ -158,6 +164,39 @@ pub fn collect(path: &str, text: &str, into: &mut BTreeMap<String, Vec<Usage>>) 
         }
         _ => {}
     }
+    // `if (process.env.X && isGood(process.env.X))`: who asks once knows that it may be missing.
+    for usages in into.values_mut() {
+        let mut own: Vec<&mut Usage> = usages.iter_mut().filter(|u| u.file == path).collect();
+        if own.iter().any(|u| u.need == Need::Optional) {
+            own.iter_mut().filter(|u| u.need == Need::Used).for_each(|u| u.need = Need::Optional);
+        }
+    }
+}
+
+/// Lines behind a read in which its variable is looked at, if anybody does.
+const ASKED_WITHIN: usize = 12;
+
+static ASSIGNED: LazyLock<Regex> = LazyLock::new(|| pattern(r"([A-Za-z_]\w*)\s*(?::\s*[\w<>|\[\]? ]+)?:?=\s*$"));
+
+/// `const key = process.env.KEY`, and then `if (!key) return`: the code goes without, or stops itself.
+fn asked_later(before: &str, following: &[&str]) -> Option<Need> {
+    const STOPS: [&str; 12] =
+        ["throw ", "raise ", "panic", "exit(", "die(", "Fatal", "fatal", "abort", "bail", "Err(", "errors.", "Errorf("];
+    let variable = ASSIGNED.captures(before)?.get(1)?.as_str();
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let holds = |line: &str| {
+        line.match_indices(variable)
+            .any(|(at, _)| !line[..at].ends_with(word) && !line[at + variable.len()..].starts_with(word))
+    };
+    let asks = |line: &str| {
+        let code = line.trim_start().trim_start_matches(['}', ' ']);
+        let branches = ["if ", "if(", "elif ", "else if", "unless "].iter().any(|w| code.starts_with(w));
+        let chooses = [" ?? ", " || ", " && ", " ? ", " or "].iter().any(|w| line.contains(&format!("{variable}{w}")));
+        holds(line) && (branches || chooses)
+    };
+    let at = following.iter().take(ASKED_WITHIN).position(|line| asks(line))?;
+    let stops = following[at..].iter().take(3).any(|line| STOPS.iter().any(|s| line.contains(s)));
+    Some(if stops { Need::Required } else { Need::Optional })
 }
 
 /// From what stands around a read. `None`: it is written, not read.
@@ -375,7 +414,7 @@ mod tests {
             "src/a.ts",
             "const a = process.env.API_URL\nconst b = process.env.B_URL || 'x'\nconst c = process.env['C_KEY']!\n\
              if (process.env.D_FLAG === 'on') {}\nprocess.env.E = 'x'\n// process.env.F\nconst g = import.meta.env.VITE_G ?? ''\n\
-             const h = process.env.NODE_ENV\nif (!process.env.I) {}\nconst j = process.env.J as string\nconst k = a || process.env.K\n",
+             const h = process.env.NODE_ENV\nif (!process.env.I) {}\nconst j = process.env.J as string\nconst k = z || process.env.K\n",
             &[
                 ("API_URL", 1, Used),
                 ("B_URL", 2, Optional),
@@ -396,6 +435,37 @@ mod tests {
             "env.ts",
             "export const env = z.object({\n  DATABASE_URL: z.string().url(),\n  LOG: z.string().default('info'),\n}).parse(process.env)\n",
             &[("DATABASE_URL", 2, Required), ("LOG", 3, Optional)],
+        );
+    }
+
+    /// What the code asks for before it uses it is no setting that production must have.
+    #[test]
+    fn a_variable_that_is_looked_at_first() {
+        check(
+            "a.ts",
+            "const key = process.env.CAPTCHA_KEY;\n\nif (!key) {\n  return;\n}\n",
+            &[("CAPTCHA_KEY", 1, Optional)],
+        );
+        check(
+            "a.ts",
+            "const key = process.env.API_KEY;\nif (!key) {\n  throw new Error('no key');\n}\n",
+            &[("API_KEY", 1, Required)],
+        );
+        check(
+            "a.ts",
+            "const key = process.env.API_KEY;\nconst keys = 1;\nif (keys) {}\nuse(key)\n",
+            &[("API_KEY", 1, Used)],
+        );
+        check(
+            "a.ts",
+            "if (process.env.PROMPT && good(process.env.PROMPT)) {\n  prompt = process.env.PROMPT;\n}\n",
+            &[("PROMPT", 1, Optional), ("PROMPT", 1, Optional), ("PROMPT", 2, Optional)],
+        );
+        check("a.py", "dsn = os.getenv('DSN_URL')\nif dsn:\n    start(dsn)\n", &[("DSN_URL", 1, Optional)]);
+        check(
+            "a.go",
+            "dsn := os.Getenv(\"DSN_URL\")\nif dsn == \"\" {\n\tlog.Fatal(\"no dsn\")\n}\n",
+            &[("DSN_URL", 1, Required)],
         );
     }
 
