@@ -157,8 +157,19 @@ fn occasions(out: &mut Chain, tests: &[&Job], opaque: &[&Job]) {
 
 /// Deploys of a kind that may go without tests: a reviewer's preview, documentation, a component catalogue, a rehearsal.
 fn is_side_show(job: &Job) -> bool {
-    const WORDS: [&str; 9] =
-        ["preview", "review", "docs", "documentation", "storybook", "testpyp", "dryrun", "ghpages", "githubpages"];
+    const WORDS: [&str; 11] = [
+        "preview",
+        "review",
+        "docs",
+        "documentation",
+        "storybook",
+        "testpyp",
+        "dryrun",
+        "ghpages",
+        "githubpages",
+        "translation",
+        "crowdin",
+    ];
     let names =
         format!("{} {} {}", job.name, job.environment.as_deref().unwrap_or_default(), job.file).to_ascii_lowercase();
     let names: String = names.chars().filter(|c| !matches!(c, '-' | '_')).collect();

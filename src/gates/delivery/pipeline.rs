@@ -112,7 +112,13 @@ struct Seen {
     run: Run,
     /// What is published rather than deployed: a library or a program, and nothing here that is put on a server.
     package: Option<String>,
+    /// A platform that fetches each push of the branch by itself.
+    fetched: bool,
 }
+
+/// Files of platforms that deploy what is pushed, without a job of ours.
+const FETCHED: [&str; 7] =
+    ["Procfile", "heroku.yml", "render.yaml", "vercel.json", "netlify.toml", "railway.json", "railway.toml"];
 
 /// Files whose jobs build, test or deploy.
 fn chain_files(read: &ci::Read) -> Vec<String> {
@@ -125,7 +131,8 @@ fn chain_files(read: &ci::Read) -> Vec<String> {
 fn look(repo: &Repo, config: &Config) -> Seen {
     let default_branch = config.default_branch.clone().unwrap_or_else(|| default_branch(repo));
     let run = Run::Unknown { why: "nobody was asked".into() };
-    Seen { read: ci::read(repo, &default_branch), run, package: package(repo) }
+    let fetched = repo.files.iter().any(|f| FETCHED.contains(&f.path.as_str()));
+    Seen { read: ci::read(repo, &default_branch), run, package: package(repo), fetched }
 }
 
 fn default_branch(repo: &Repo) -> String {
@@ -144,7 +151,7 @@ fn judge(seen: &Seen, config: &Config) -> Outcome {
     if pipelines.is_empty() {
         return nothing(seen);
     }
-    let chain = chain::judge(&pipelines, config.external_deploy, seen.package.as_deref());
+    let chain = chain::judge(&pipelines, config.external_deploy || seen.fetched, seen.package.as_deref());
     let mut chain = chain;
     chain.fails.extend(run_failure(&seen.run));
     let findings: Vec<Finding> = chain.fails.iter().chain(&chain.warns).chain(&chain.notes).cloned().collect();

@@ -290,6 +290,9 @@ mod tests {
         check("./run.ps1 -all", &["Script"]);
         check("meson test -C build", &["Test", "Build"]);
         check("cargo publish --dry-run", &[]);
+        check("script/cibuild", &["Test", "Build"]);
+        check("gh release create \"$VERSION\" \\\n  --draft --title \"$VERSION\"", &[]);
+        check("gh release create \"$VERSION\" --notes-file x.md", &["Publish"]);
         check("python testdata/pymod/pya_tests.py", &["Test"]);
         check("helm upgrade \\\n  --install shop ./chart", &["Deploy"]);
     }

@@ -26,6 +26,7 @@ pub const VOCABULARY: [(Work, &[&str]); 5] = [
             r"dotnet test|vstest\S*|ctest|bats |swift test|xcodebuild .*\btest\b|fastlane test|mix test|lein test|sbt .*test|bazel(isk)? test|meson test|ninja( -\S+( \S+)?)* (test|check)|prove\b|busted\b|opam .*with-test|dune (runtest|test)|stack test|cabal test|zig build test|flutter test|dart test",
             r"(g|mingw32-)?make( -\S+( [\d.]+)?)*( \w+=\S*)*( \S+)* (tests?|check|ci|unit|e2e|integration|fuzz)([\w.-]*)( |$)|(just|task|mise run|invoke|inv|doit) ((\S*:)?(tests?|check|unit|e2e|integration)([\w.-]*)|ci)( |$)",
             r"((bash|sh|zsh|pwsh|powershell)( -\w+)* )?(\S*/)?(run[-_]?)?(all[-_]?)?(unit|integration|e2e|smoke)?[-_]?[tT]ests?([-_]\w[\w-]*)?(\.sh|\.ps1|\.bash)?( |$)",
+            r"((bash|sh) )?(\./)?(script/cibuild|bin/ci)( |$)",
         ],
     ),
     (
@@ -148,6 +149,8 @@ pub fn is_rehearsal(work: Work, command: &str) -> bool {
         Work::Test => skips_tests(command),
         // `mvn deploy` hands a package to a repository.
         Work::Deploy if command.starts_with("mvn") || command.starts_with("./mvnw") => true,
+        // Nobody gets a draft.
+        Work::Publish if command.starts_with("gh release create") && command.contains("--draft") => true,
         Work::Deploy | Work::Publish => ["--dry-run", "--dryrun", "--help", "--version", "--snapshot", "--whatif"]
             .iter()
             .any(|flag| command.contains(flag)),

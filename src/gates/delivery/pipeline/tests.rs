@@ -261,6 +261,8 @@ fn a_deploy_elsewhere_warns_when_the_user_says_so() {
     let config = Config { external_deploy: true, ..Config::default() };
     let outcome = outcome(&[(".github/workflows/ci.yml", ci)], run(), &config);
     assert_eq!(outcome.verdict, Verdict::Warn);
+    // A platform that fetches what is pushed says so by its file.
+    check(&[(".github/workflows/ci.yml", ci), ("Procfile", "web: ./shop\n")], Verdict::Warn, &["missing-deploy"]);
 }
 
 #[test]
