@@ -21,6 +21,7 @@ use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::Repo;
 use crate::gates::delivery::packages;
+use crate::gates::forge::origin::Origin;
 use crate::gates::manifests::{self, Manifests, Place, Purpose, Unread, platform::Care};
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
@@ -162,7 +163,7 @@ fn look(repo: &Repo, config: &Config, serves: bool) -> Seen {
     let all = manifests::look(repo, &config.exclude);
     let mut seen = Seen { unread: all.unread.clone(), left_out: all.left_out.clone(), ..Seen::default() };
     pods::judge(&all.cluster, &mut seen);
-    containers::compose(&all, &mut seen);
+    containers::compose(&all, own_name(repo).as_deref(), &mut seen);
     processes::judge(repo, &all, &mut seen);
     seen.managed = managed(&all);
     // What cannot be read may run the images: then nothing is known about them.
@@ -174,6 +175,13 @@ fn look(repo: &Repo, config: &Config, serves: bool) -> Seen {
         suppression::mark(repo, ABOUT.id, list);
     }
     seen
+}
+
+/// What the repository is called where it comes from, as its image most likely is.
+fn own_name(repo: &Repo) -> Option<String> {
+    let remote = repo.git.as_ref()?.run(&["config", "--get", "remote.origin.url"]).ok()?;
+    let path = Origin::parse(&remote)?.path;
+    path.rsplit('/').next().map(str::to_ascii_lowercase)
 }
 
 fn managed(all: &Manifests) -> Vec<String> {

@@ -6,11 +6,12 @@ use crate::gates::manifests::compose::{self, ComposeFile, Health, Service};
 use crate::gates::manifests::dockerfile::{self, Dockerfile, Has, HealthCheck};
 use crate::gates::manifests::{Manifests, Place, images};
 
-pub(super) fn compose(all: &Manifests, seen: &mut Seen) {
+/// `own`: the name under which the repository's image is published.
+pub(super) fn compose(all: &Manifests, own: Option<&str>, seen: &mut Seen) {
     for file in &all.compose {
         for service in &file.services {
             let what = format!("compose service {}", service.name);
-            let image = image_of(all, service);
+            let image = image_of(all, service).or_else(|| published(all, service, own));
             let mut row = Row {
                 place: service.place.clone(),
                 what: what.clone(),
@@ -37,6 +38,19 @@ fn image_of<'a>(all: &'a Manifests, service: &'a Service) -> Option<(&'a Dockerf
     let build = service.build.as_ref()?;
     let file = all.dockerfiles.iter().find(|d| d.file == build.dockerfile)?;
     Some((file, build.target.as_deref()))
+}
+
+/// The recipe of an image that the service pulls and this repository makes: of several the one with a health check.
+fn published<'a>(
+    all: &'a Manifests,
+    service: &Service,
+    own: Option<&str>,
+) -> Option<(&'a Dockerfile, Option<&'a str>)> {
+    let image = service.image.as_deref().filter(|_| service.build.is_none())?;
+    let ours = images::image_name(image) == own?;
+    let checked = |file: &&Dockerfile| file.health(None).is_some();
+    let file = all.dockerfiles.iter().find(checked).or(all.dockerfiles.first()).filter(|_| ours)?;
+    Some((file, None))
 }
 
 /// The policy in force and the line that says so; empty when nothing does.
@@ -77,9 +91,13 @@ fn restart(file: &ComposeFile, service: &Service, what: &str, seen: &mut Seen) {
 /// The hint of the specification, with the port filled in.
 fn remedy(service: &Service) -> String {
     let port = service.ports.first().copied().unwrap_or(8080);
+    let restart = match service.restart.is_some() || service.deploy_restart.is_some() {
+        true => "",
+        false => "restart: unless-stopped and ",
+    };
     match &service.health {
         Health::Unsaid | Health::Off(_) if !service.is_supporting() => format!(
-            "add restart: unless-stopped and healthcheck: {{test: [\"CMD\",\"wget\",\"-qO-\",\"http://127.0.0.1:{port}/health\"], interval: 10s, timeout: 3s, retries: 3}}"
+            "add {restart}healthcheck: {{test: [\"CMD\",\"wget\",\"-qO-\",\"http://127.0.0.1:{port}/health\"], interval: 10s, timeout: 3s, retries: 3}}"
         ),
         _ => "add restart: unless-stopped".into(),
     }
