@@ -31,6 +31,18 @@ static DEFAULT_STORAGE: LazyLock<Option<Regex>> =
 static STORAGES: LazyLock<Option<Regex>> = LazyLock::new(|| {
     pattern(r#"(?s)STORAGES\s*=\s*\{.*?["']default["']\s*:\s*\{[^}]*?["']BACKEND["']\s*:\s*["']([\w.]+)["']"#)
 });
+/// `STORAGES["default"]["BACKEND"] = "…"`, with what stands before it on its line.
+static STORAGE_SET: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    pattern(
+        r#"(?m)^([ \t]*)STORAGES\[["']default["']\](?:\[["']BACKEND["']\]\s*=\s*|\s*=\s*\{\s*["']BACKEND["']\s*:\s*)["']([\w.]+)["']"#,
+    )
+});
+/// Apps whose whole purpose is that people upload.
+static TAKES_UPLOADS: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    pattern(
+        r#"(?m)^\s*["'](wagtail\.images|wagtail\.documents|filer|easy_thumbnails|ckeditor_uploader|django_summernote|cms)["']\s*,"#,
+    )
+});
 static ROOT: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"(?m)^\s*MEDIA_ROOT\s*=\s*(.+)$"));
 
 fn line_at(text: &str, at: usize) -> u32 {
@@ -51,15 +63,31 @@ fn backend(name: &str, dir: &str) -> What {
 /// The settings of production, where files are split by environment; all of them otherwise.
 fn django(repo: &Repo) -> (Vec<Sign>, Vec<String>) {
     let mut found: Vec<(bool, Sign)> = Vec::new();
-    let (mut media, mut root) = (None, "MEDIA_ROOT".to_string());
+    let (mut media, mut root, mut by_environment) = (None, "MEDIA_ROOT".to_string(), Vec::new());
     for file in repo.files.iter().filter(|f| f.bytes <= BYTES_MAX && is_django_settings(&f.path)) {
         let Ok(text) = repo.read_text(&file.path, BYTES_MAX) else { continue };
         let text = without_comments(&text, "#");
         if let Some(found) = ROOT.as_ref().and_then(|r| r.captures(&text)) {
-            root = found[1].trim().chars().take(80).collect();
+            // What is worked out there nobody wants to read here.
+            let worked_out = found[1].contains('(');
+            root = if worked_out { "MEDIA_ROOT".into() } else { found[1].trim().chars().take(80).collect() };
             media = found
                 .get(0)
                 .map(|m| (file.path.clone(), line_at(&text, m.start() + found[0].len() - found[0].trim_start().len())));
+        }
+        if let Some(set) = STORAGE_SET.as_ref().and_then(|r| r.captures(&text)) {
+            let (at, name) = (set.get(0).map_or(0, |m| m.start()), set[2].to_string());
+            match condition(&text[..at], set[1].len()) {
+                Some(variable) => by_environment.push(variable),
+                None => {
+                    let production = file.path.to_ascii_lowercase().contains("prod");
+                    let what = backend(&name, &root);
+                    let line = line_at(&text, at);
+                    found
+                        .push((production, Sign { file: file.path.clone(), line, what, by: "storage setting".into() }));
+                }
+            }
+            continue;
         }
         let modern = STORAGES.as_ref().and_then(|r| r.captures(&text));
         let old = || {
@@ -80,6 +108,10 @@ fn django(repo: &Repo) -> (Vec<Sign>, Vec<String>) {
     if found.iter().any(|(production, _)| *production) {
         found.retain(|(production, _)| *production);
     }
+    // What production adds under a condition goes before the base's own.
+    if !by_environment.is_empty() && !found.iter().any(|(production, _)| *production) {
+        return (Vec::new(), by_environment);
+    }
     let signs: Vec<Sign> = found.into_iter().map(|(_, sign)| sign).collect();
     match media {
         // Django's own default.
@@ -95,6 +127,27 @@ fn django(repo: &Repo) -> (Vec<Sign>, Vec<String>) {
         None if signs.is_empty() => (Vec::new(), vec!["DEFAULT_FILE_STORAGE".into()]),
         _ => (signs, Vec::new()),
     }
+}
+
+/// The variable that the nearest `if` above asks for; `None`: nothing is asked. `depth`: how far the line is indented.
+fn condition(before: &str, depth: usize) -> Option<String> {
+    let outer = |l: &&str| l.len() - l.trim_start().len() < depth && !l.trim().is_empty();
+    let asked = before.lines().rev().filter(|_| depth > 0).find(outer)?.trim_start();
+    let name = super::calls::literals(asked).first().map(|l| l.to_string());
+    asked.starts_with("if").then(|| name.unwrap_or_else(|| "a condition".into()))
+}
+
+/// Settings that switch on an app to which people upload, where the product has no field of its own for it.
+pub fn apps(repo: &Repo) -> Vec<Sign> {
+    let settings = repo.files.iter().filter(|f| f.bytes <= BYTES_MAX && is_django_settings(&f.path));
+    let one = |path: &str| {
+        let text = without_comments(&repo.read_text(path, BYTES_MAX).ok()?, "#");
+        let found = TAKES_UPLOADS.as_ref()?.captures(&text).filter(|_| text.contains("INSTALLED_APPS"))?;
+        let app = found.get(1)?;
+        let what = What::Upload { framework: Some(Framework::Django) };
+        Some(Sign { file: path.to_string(), line: line_at(&text, app.start()), what, by: app.as_str().to_string() })
+    };
+    settings.filter_map(|f| one(&f.path)).take(1).collect()
 }
 
 fn is_django_settings(path: &str) -> bool {
@@ -172,7 +225,8 @@ static DISK_DRIVER: LazyLock<Option<Regex>> =
 
 fn laravel(repo: &Repo) -> (Vec<Sign>, Vec<String>) {
     let (mut signs, mut unknown) = (Vec::new(), Vec::new());
-    for file in repo.files.iter().filter(|f| f.path.ends_with("config/filesystems.php")) {
+    let settings = |path: &str| path.to_ascii_lowercase().ends_with("config/filesystems.php");
+    for file in repo.files.iter().filter(|f| settings(&f.path)) {
         let Ok(text) = repo.read_text(&file.path, BYTES_MAX) else { continue };
         let Some(found) = DISK_DEFAULT.as_ref().and_then(|r| r.captures(&text)) else { continue };
         let Some(fallback) = found.get(3) else { continue };
@@ -256,6 +310,36 @@ mod tests {
         let base = "DEFAULT_FILE_STORAGE = 'django.core.files.storage.FileSystemStorage'\n";
         let files = [("s/settings/base.py", base), ("s/settings/production.py", old.as_str())];
         check(Framework::Django, &files, &[("s/settings/production.py:2", store(s3))], &[]);
+    }
+
+    #[test]
+    fn django_storages_by_condition() {
+        let s3 = "storages.backends.s3.S3Storage";
+        let asked = format!(
+            "MEDIA_ROOT = '/m'\n\nif \"BUCKET\" in os.environ:\n    X = 1\n    STORAGES[\"default\"][\"BACKEND\"] = \"{s3}\"\n"
+        );
+        check(Framework::Django, &[("s/settings/production.py", &asked)], &[], &["BUCKET"]);
+        let plain = format!("STORAGES[\"default\"] = {{\"BACKEND\": \"{s3}\"}}\n");
+        check(
+            Framework::Django,
+            &[("s/settings/production.py", &plain)],
+            &[("s/settings/production.py:1", store(s3))],
+            &[],
+        );
+        let worked_out = "MEDIA_ROOT = getattr(configuration, 'MEDIA_ROOT', os.path.join(ROOT, 'media')).rstrip('/')\n";
+        check(Framework::Django, &[("s/settings.py", worked_out)], &[("s/settings.py:1", disk("MEDIA_ROOT"))], &[]);
+    }
+
+    #[test]
+    fn apps_that_people_upload_to() {
+        let (_dir, repo) = testing::repo(&[("s/settings/base.py", "INSTALLED_APPS = [\n    'wagtail.images',\n]\n")]);
+        let found = apps(&repo);
+        assert_eq!(
+            (found[0].file.as_str(), found[0].line, found[0].by.as_str()),
+            ("s/settings/base.py", 2, "wagtail.images")
+        );
+        let (_dir, repo) = testing::repo(&[("s/settings/base.py", "INSTALLED_APPS = [\n    # 'wagtail.images',\n]\n")]);
+        assert!(apps(&repo).is_empty());
     }
 
     #[test]

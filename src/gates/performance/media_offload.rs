@@ -16,12 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::problem::Problem;
 use crate::domain::units::count;
-use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
+use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier, Verdict};
 use crate::gates::code::syntax::Source;
 use crate::gates::code::upload_settings;
 use crate::gates::code::uploads::{self, Code, Framework, Sign, Trace, What};
 use crate::gates::context::Repo;
 use crate::gates::delivery::packages;
+use crate::gates::facts::Facts;
 use crate::gates::manifests;
 use crate::gates::patterns;
 use crate::gates::proof::{Fixture, Proof};
@@ -108,7 +109,8 @@ impl Gate for MediaOffload {
             let known = ctx.repo.as_ref().and_then(|repo| repo.recall::<Code>(SIGNS));
             let facts = ctx.facts.clone();
             let answer = move |repo: &Repo, config: &crate::gates::Config, code| {
-                let outcome = judge(&look(repo, code, &config.performance.media_offload));
+                let config = &config.performance.media_offload;
+                let outcome = brought(judge(&look(repo, code, config)), repo, &facts, config);
                 packages::settled(outcome, &["uploads-not-understood"], repo, &facts)
             };
             match known {
@@ -158,6 +160,9 @@ const SIGNED_SECONDS_MAX: u64 = 24 * 3600;
 fn look(repo: &Repo, mut code: Code, config: &Config) -> Seen {
     let excluded = patterns::matcher(repo.root(), &config.exclude);
     code.signs.retain(|s| !patterns::covers(excluded.as_ref(), &s.file));
+    if !code.signs.iter().any(|s| framework(&s.what) == Some(Framework::Django)) {
+        code.signs.extend(upload_settings::apps(repo));
+    }
     let frameworks: BTreeSet<Framework> = code.signs.iter().filter_map(|s| framework(&s.what)).collect();
     code.traces.retain(|t| !patterns::covers(excluded.as_ref(), &t.file));
     let traces = std::mem::take(&mut code.traces);
@@ -348,6 +353,24 @@ fn nothing(seen: &Seen) -> Outcome {
         Outcome::skip("no-uploads", format!("{files} looked into: no upload handler, no file field, no storage client"))
     };
     outcome.findings(seen.notes.clone()).evidence("uploads", evidence(seen))
+}
+
+/// A storage client among the dependencies says that files go somewhere, whether or not its calls are understood here.
+fn brought(outcome: Outcome, repo: &Repo, facts: &Facts, config: &Config) -> Outcome {
+    let excluded = patterns::matcher(repo.root(), &config.exclude);
+    // The whole of a cloud's kit may be there for anything.
+    let client = facts.of("storage").find(|f| f.value != "aws-sdk" && !patterns::covers(excluded.as_ref(), &f.file));
+    match client.filter(|_| outcome.reason.as_deref() == Some("no-uploads")) {
+        Some(client) => {
+            let text =
+                format!("{} brings {}, and no call that stores with it was understood", client.place(), client.value);
+            let hint =
+                "see where it puts files; if none of them are people's uploads, leave its manifest out with exclude";
+            Outcome { reason: Some("uploads-not-understood".into()), verdict: Verdict::Error, summary: text, ..outcome }
+                .hint(hint)
+        }
+        None => outcome,
+    }
 }
 
 /// Rows of the table in the evidence.
