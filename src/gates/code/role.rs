@@ -75,11 +75,30 @@ fn node_bins(repo: &Repo, path: &str) -> Vec<String> {
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
-    match &manifest["bin"] {
+    let mut out = match &manifest["bin"] {
         serde_json::Value::String(one) => vec![one.clone()],
         serde_json::Value::Object(many) => many.values().filter_map(|v| v.as_str().map(str::to_string)).collect(),
         _ => Vec::new(),
+    };
+    for (name, script) in manifest["scripts"].as_object().into_iter().flatten() {
+        out.extend(chore(name, script.as_str().unwrap_or_default()).map(str::to_string));
     }
+    out
+}
+
+/// What a script of package.json starts by hand: `"reset-password": "node extra/reset-password.js"`. `start` and its like
+/// are the product.
+fn chore<'s>(name: &str, script: &'s str) -> Option<&'s str> {
+    let first = name.split([':', '-']).next().unwrap_or(name);
+    if matches!(first, "start" | "serve" | "server" | "dev" | "prod" | "production" | "preview" | "worker" | "main") {
+        return None;
+    }
+    let mut words = script.split_whitespace().skip_while(|w| w.contains('=')).peekable();
+    if !matches!(words.next(), Some("node" | "tsx" | "ts-node" | "bun")) {
+        return None;
+    }
+    let file = words.find(|w| !w.starts_with('-'))?;
+    [".js", ".mjs", ".cjs", ".ts", ".mts"].iter().any(|e| file.ends_with(e)).then_some(file)
 }
 
 /// `name = "shop.cli:main"` may live in `shop/cli.py`, `src/shop/cli.py` or a package's `__init__.py`/`__main__.py`.
@@ -173,6 +192,9 @@ const FOLDERS: [(Role, &[&str]); 4] = [
             "coverage",
             "build",
             "hack",
+            "extra",
+            "extras",
+            "contrib",
         ],
     ),
 ];
@@ -194,13 +216,15 @@ impl Role {
         let says = |at: usize, folder: &str| match folder {
             // A script folder only where frameworks put their chores: Django's management/commands.
             "commands" => at > 0 && segments[at - 1] == "management",
-            "doc" | "coverage" | "build" | "out" | "target" => at == 0,
+            "doc" | "coverage" | "build" | "out" | "target" | "extra" | "extras" | "contrib" => at == 0,
             // `com/example/shop` is a package, where most Java projects begin.
             "example" => at == 0 || !matches!(segments[at - 1], "com" | "org" | "net" | "io"),
             _ => at < packages,
         };
         let known = segments.iter().enumerate().filter(|(at, folder)| says(*at, folder));
-        if let Some(nth) = known.filter_map(|(_, folder)| BY_FOLDER.get(folder)).min() {
+        // `old_migrations`, `post_migrations`.
+        let called = |folder: &'_ str| if folder.ends_with("_migrations") { "migrations" } else { folder };
+        if let Some(nth) = known.filter_map(|(_, folder)| BY_FOLDER.get(called(folder))).min() {
             return FOLDERS[*nth].0;
         }
         if let Some(role) = name.ends_with(".cs").then(|| segments.iter().find_map(|s| dotnet_folder(s))).flatten() {
@@ -273,6 +297,8 @@ impl Role {
         } else if entries.paths.contains(path)
             || entries.dotnet(path).is_some_and(|project| project.console)
             || head.starts_with("#!")
+            // No program can import `update-data.py`; somebody starts it.
+            || path.ends_with(".py") && path.rsplit('/').next().is_some_and(|name| name.contains('-'))
             || imports_a_cli_library(path, &head)
         {
             Role::Cli
@@ -430,6 +456,24 @@ mod tests {
     }
 
     #[test]
+    fn what_npm_scripts_start_by_hand() {
+        assert_eq!(chore("reset-password", "node extra/reset-password.js"), Some("extra/reset-password.js"));
+        assert_eq!(chore("seed", "NODE_ENV=x tsx --env-file=.env db/seed.ts"), Some("db/seed.ts"));
+        for (name, script) in
+            [("start", "node server.js"), ("start:prod", "node dist/main.js"), ("test", "jest"), ("x", "node -e 1")]
+        {
+            assert_eq!(chore(name, script), None, "{name}: {script}");
+        }
+        for (path, role) in [
+            ("db/old_migrations/1_a.rb", Role::Script),
+            ("extra/a.js", Role::Script),
+            ("src/extra/a.js", Role::Product),
+        ] {
+            assert_eq!(Role::of_path(path), role, "{path}");
+        }
+    }
+
+    #[test]
     fn text_tells_the_rest() {
         let none = EntryPoints::default();
         let of = |path: &str, text: &str| Role::of(path, text.as_bytes(), &none);
@@ -438,6 +482,7 @@ mod tests {
         assert_eq!(of("src/a.ts", "import clickhouse from 'clickhouse'\n"), Role::Product);
         assert_eq!(of("src/a.py", "import clickhouse\n"), Role::Product);
         assert_eq!(of("src/a.js", "#!/usr/bin/env node\n"), Role::Cli);
+        assert_eq!(of("src/update-data.py", "print(1)\n"), Role::Cli);
         let copy = "/*!\n * jQuery Form Plugin\n * version: 3.51.0\n */\nconsole.log(1)\n";
         assert_eq!((of("web/static/form.js", copy), of("src/form.js", copy)), (Role::Vendored, Role::Product));
         assert_eq!(of("src/a.js", &"a=1;".repeat(2000)), Role::Vendored);
