@@ -5,7 +5,9 @@ use std::ops::Range;
 use super::checks::base64;
 use super::cloud::has_random_part;
 use super::scan::{Hit, Kind, People, View, hit};
-use super::values::{is_hex, is_placeholder, is_random, is_reference, is_strong, is_uuid, is_wordy};
+use super::values::{
+    is_escaped_text, is_hash, is_hex, is_placeholder, is_random, is_reference, is_strong, is_uuid, is_wordy,
+};
 use super::{files, headers};
 use crate::domain::verdict::{Confidence, Severity};
 use crate::gates::infrastructure::secret_values::{entropy, is_secret_name};
@@ -81,6 +83,9 @@ pub(super) fn judge(name: &str, value: &str, place: Range<usize>, path: &str, vi
     let session = name.to_ascii_lowercase().ends_with("token");
     let most = if session { TOKEN_BYTES_MAX } else { VALUE_BYTES_MAX };
     if !(VALUE_BYTES_MIN..=most).contains(&value.len()) || !value.is_ascii() {
+        return None;
+    }
+    if is_hash(value) || is_escaped_text(value) {
         return None;
     }
     // What a manifest gives a machine is what the machine gets, weak as it may be.

@@ -1,7 +1,7 @@
 //! Passwords and signatures within URLs. Pure.
 
 use super::scan::{Hit, People, View, hit};
-use super::values::{is_placeholder, is_random, is_reference};
+use super::values::{is_placeholder, is_random, is_reference, is_wordy};
 use crate::domain::verdict::{Confidence, Severity};
 
 /// `&sig=…` of a shared access signature of Azure; `at` is where `sig=` stands.
@@ -73,6 +73,8 @@ pub(super) fn url(text: &[u8], at: usize, view: View) -> Option<Hit> {
     let (severity, confidence) = match () {
         () if lower == "password" && USERS.contains(&&*user.to_ascii_lowercase()) => return None,
         () if own || said && (sample || WORDS.contains(&&*lower)) => return None,
+        // `twilio://AccountSid:AuthToken@FromPhoneNo`: what belongs there.
+        () if said && !host.contains('.') && is_wordy(user) && is_wordy(password) => return None,
         () if view.people == People::Prose && !is_random(password) => (Severity::High, Confidence::Low),
         () if view.people == People::Readers => (Severity::High, Confidence::Low),
         () if nowhere => (Severity::Low, Confidence::Low),

@@ -80,7 +80,19 @@ const PLACEHOLDERS: &[&str] = &[
     "splxlobezqqybys6wxsbia",
     "7fjfp0zbr1ktdrbnfvdmiw",
     "gx1fbat3bv",
+    // Of RFC 5849, and the storage emulator's one key for everybody.
+    "0685bd9184jfhq22",
+    "ad180jjd733klru7",
+    "wojio9a2w5mfwdgidvzbtsmk",
+    "dpf43f3p2l4k3l03",
+    "kd94hf93k423kf44",
+    "hh5s93j4hdidpola",
+    "nnch734d00sl2jdk",
+    "pfkkdhi9sl3r4s00",
+    "4572616e48616d6d65724c61686176",
+    "eby8vdm02xnocqflquwjpllmetlcdxj1",
     "here>",
+    "password_here",
     "_1234",
     "some_",
     "some-",
@@ -95,6 +107,20 @@ const PLACEHOLDERS: &[&str] = &[
 pub(super) fn is_placeholder(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
     PLACEHOLDERS.iter().any(|p| lower.contains(p)) || repeats(value) || is_ordered(&lower)
+}
+
+/// What is stored in a password's place, so that nobody has to know it.
+pub(super) fn is_hash(value: &str) -> bool {
+    const SCHEMES: [&str; 13] = [
+        "$argon2", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "argon2", "bcrypt", "pbkdf2", "scrypt", "sha256$", "sha512$",
+        "{SSHA",
+    ];
+    SCHEMES.iter().any(|scheme| value.starts_with(scheme)) && value.contains(['$', ':', '}'])
+}
+
+/// A text in another script, written as escapes: `\u4e2a\u4eba`.
+pub(super) fn is_escaped_text(value: &str) -> bool {
+    value.matches("\\u").count() >= 3
 }
 
 /// Five of the same in a row, or one short text again and again.
@@ -126,6 +152,7 @@ pub(super) fn is_reference(value: &str) -> bool {
         || b"@&*/.%#".contains(&first) && !is_strong(&value[1..])
         || opens.iter().any(|open| lower.contains(open))
         || lower.contains("://")
+        || is_call(value)
         // A pattern for such values, or a part of one.
         || ["[0-9", "[a-z", "\\w", "\\d", "(?", ".$"].iter().any(|part| lower.contains(part))
         || [
@@ -153,6 +180,16 @@ pub(super) fn is_strong(rest: &str) -> bool {
     rest.len() >= 8 && mixed && !rest.contains(['/', '.', '(', '{', '%', '$', ':', '<', '_', '-']) && !is_wordy(rest)
         // base64.
         || rest.len() >= 39 && mixed && rest.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b)) && entropy(rest) >= 4.2
+}
+
+/// `random_string(26)`: worked out when the program runs.
+fn is_call(value: &str) -> bool {
+    let name = value.split('(').next().unwrap_or(value);
+    value.trim_end_matches(';').ends_with(')')
+        && name.len() < value.len()
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.".contains(&b))
+        && name.contains(['_', '.'])
 }
 
 /// Made of words, as names in programs are: `access-token-v2`, `passwordResetToken`, `shop.auth.token1`.
@@ -259,15 +296,28 @@ mod tests {
             "op://a/b/c",
             "%(pw)s",
             "string.$S2.delim1",
+            "random_string(26)",
+            "secrets.token_urlsafe(32);",
             "AKIA[0-9A-Z]{16}",
         ] {
             assert!(is_reference(value), "{value}");
         }
         for value in
-            ["@uwlWXxdjm2Iog", "%LAxmw!Q9Ncj", "hJ8s0aK2lQ9z", "Tr0ub4dor&3", "c7d2e9f01b3a4c5d6e7f8091a2b3c4d5"]
+            ["@uwlWXxdjm2Iog", "%LAxmw!Q9Ncj", "hJ8s0aK2lQ9z", "Tr0ub4dor&3", "hJ8s(aK2_lQ9z)", "c7d2e9f01b3a4c5d6e7f8091a2b3c4d5"]
         {
             assert!(!is_placeholder(value) && !is_reference(value), "{value}");
         }
+    }
+
+    #[test]
+    fn what_only_looks_random() {
+        let azurite = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+        assert!(is_placeholder(azurite) && is_placeholder("kd94hf93k423kf44"));
+        assert!(
+            is_hash("pbkdf2_sha256$30000$eIoVnauBvLhA$x") && is_hash("$2y$10$abcdefgh") && is_hash("$argon2id$v=19$m")
+        );
+        assert!(!is_hash("bcryptographer1") && !is_hash("$ecret:99"));
+        assert!(is_escaped_text("\\u521b\\u5efa\\u65b0\\u4ee4\\u724c") && !is_escaped_text("C:\\users\\k3y9"));
     }
 
     #[test]
