@@ -200,7 +200,8 @@ fn advice(protection: &Protection) -> Vec<Finding> {
 /// Blocking.
 fn look(repo: &Repo, whole_release: bool, trust: &Trust, now: Timestamp) -> Result<Local, GitError> {
     let git = repo.git.as_ref().ok_or(GitError::Missing)?;
-    let history = history::read(git, whole_release)?;
+    let mut history = history::read(git, whole_release)?;
+    history.leave_out_statements();
     let notes = notes::read(git, trust, now);
     let owners = code_owners(repo, git, history.tag.as_deref());
     let known: BTreeSet<&str> =
@@ -235,6 +236,11 @@ fn nothing_to_review(history: &History) -> Option<Outcome> {
         );
     }
     match (&history.tag, history.changesets.is_empty()) {
+        (since, true) if history.statements > 0 => {
+            let since = since.as_deref().map(|tag| format!(" since {tag}")).unwrap_or_default();
+            let said = count(history.statements, "commit");
+            Some(Outcome::skip("no-changes", format!("{said}{since}, of signed statements alone")))
+        }
         (Some(tag), true) => Some(
             Outcome::skip("no-changes", format!("no commit since {tag}"))
                 .hint("with --release the changes that went into this tag are looked at"),
@@ -300,7 +306,8 @@ fn conclude(local: &Local, config: &Config, asked: &[Asked], no_forge: Option<St
         ))
     } else if let Some((_, Standing::Unknown { why })) = unknown.first() {
         let why = no_forge.as_ref().unwrap_or(why);
-        return Outcome::error("no-review-evidence", format!("{} of {} since {since}: {why}", unknown.len(), changes(total)))
+        let text = format!("no review is known of {} of {} since {since}: {why}", unknown.len(), changes(total));
+        return Outcome::error("no-review-evidence", text)
             .findings(findings)
             .hint("set GITHUB_TOKEN, GITLAB_TOKEN or GITEA_TOKEN (reading is enough), import an export made where one is (hypercare review export), or let a senior sign: hypercare review sign COMMIT")
             .evidence("review", evidence(local, &rows));

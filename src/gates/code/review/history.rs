@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::gates::facts::git::{Git, GitError};
 use crate::gates::facts::versions;
+use crate::gates::people::shelf;
 
 /// One person as a commit names him; the address in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -97,6 +98,16 @@ impl Changeset {
         }
         out
     }
+    fn is_of_statements(&self) -> bool {
+        let inside = |path: &String| {
+            [shelf::ATTESTATIONS, shelf::WAIVERS].iter().any(|folder| {
+                path.strip_prefix(folder)
+                    .or_else(|| path.split_once(&format!("/{folder}")).map(|(_, rest)| rest))
+                    .is_some_and(|rest| rest.starts_with('/') && !rest.contains(".."))
+            })
+        };
+        !self.paths.is_empty() && self.paths.iter().all(inside) && self.evil.as_ref().is_none_or(|e| e.is_empty())
+    }
     pub fn authors(&self) -> BTreeSet<Person> {
         let commits = if self.commits.is_empty() { std::slice::from_ref(&self.landed) } else { &self.commits };
         commits.iter().map(|c| c.author.clone()).collect()
@@ -117,6 +128,18 @@ pub struct History {
     /// There are more commits than were read.
     pub truncated: bool,
     pub shallow: bool,
+    /// Changesets of signed statements alone, which are no part of the others.
+    pub statements: usize,
+}
+
+impl History {
+    /// An attestation and a waiver carry their own signatures, judged against who may sign on the base branch: a review of
+    /// the signature itself would need another, and so on. Who may sign is a change like any other.
+    pub fn leave_out_statements(&mut self) {
+        let before = self.changesets.len();
+        self.changesets.retain(|c| !c.is_of_statements());
+        self.statements = before - self.changesets.len();
+    }
 }
 
 /// More commits than this in one release is an import of a history.

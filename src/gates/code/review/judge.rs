@@ -201,13 +201,26 @@ impl Bench<'_> {
     }
 
     fn is_bot(&self, name: &str) -> bool {
-        self.config.bots.iter().any(|pattern| {
-            let escaped = regex::escape(&pattern.to_lowercase()).replace(r"\*", ".*");
-            let name = name.to_lowercase();
-            let local = name.split('@').next().unwrap_or(&name).to_string();
-            regex::Regex::new(&format!("^{escaped}$")).is_ok_and(|r| r.is_match(&name) || r.is_match(&local))
-        })
+        let name = name.to_lowercase();
+        let local = name.split('@').next().unwrap_or(&name);
+        self.config.bots.iter().map(|pattern| pattern.to_lowercase()).any(|p| is_like(&name, &p) || is_like(local, &p))
     }
+}
+
+/// `*` stands for anything. Asked of every change twice, so no pattern is built for it.
+fn is_like(text: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else { return false };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else { return rest.is_empty() };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
 }
 
 fn by_forge(change: &Change) -> Vec<Approval> {
@@ -222,4 +235,21 @@ fn by_forge(change: &Change) -> Vec<Approval> {
         }
     };
     change.reviews.iter().filter(|r| r.approves).map(approval).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_like;
+
+    #[test]
+    fn a_star_stands_for_anything() {
+        for (text, pattern) in
+            [("renovate[bot]", "*[bot]"), ("abc", "abc"), ("abc", "*"), ("a-b-c", "a*b*c"), ("", "*"), ("aa", "a*a")]
+        {
+            assert!(is_like(text, pattern), "{text} {pattern}");
+        }
+        for (text, pattern) in [("bot", "*[bot]"), ("abcd", "abc"), ("a", "a*a"), ("acb", "a*b*c"), ("x", "")] {
+            assert!(!is_like(text, pattern), "{text} {pattern}");
+        }
+    }
 }

@@ -374,3 +374,18 @@ async fn a_forge_that_refuses_is_an_error() {
     expect(&outcome, Verdict::Error, &["not-asked"]);
     assert!(outcome.summary.contains("the token is not accepted"), "{}", outcome.summary);
 }
+
+/// A signature is not reviewed by another signature; who may sign is.
+#[tokio::test]
+async fn signed_statements_are_no_changes() {
+    let house = House::new();
+    house.work("Bob", ".hypercare/attestations/qa.json", "{}", "Attest the checkout");
+    house.work("Bob", ".hypercare/waivers/w.json.bob.sig", "x", "Approve the waiver");
+    let outcome = house.check(Verdict::Skip, &[]).await;
+    assert_eq!(outcome.summary, "2 commits since v1.0.0, of signed statements alone");
+    house.work("Bob", ".hypercare/allowed_signers", "bob ssh-ed25519 AAAA", "Enrol myself");
+    let outcome = house.check(Verdict::Error, &["not-asked"]).await;
+    assert!(outcome.summary.starts_with("no review is known of 1 of 1 change since v1.0.0"), "{}", outcome.summary);
+    house.work("Bob", ".hypercare/waivers/../../a.txt", "2\n", "Hide a change");
+    house.check(Verdict::Error, &["not-asked", "not-asked"]).await;
+}
