@@ -6,7 +6,7 @@ use crate::cli::output::{Tone, clean_line, columns, cut, pad, paint, wrap};
 use crate::domain::clock::Timestamp;
 use crate::domain::suppression;
 use crate::domain::units::prose;
-use crate::domain::verdict::{BaseBranch, Decision, GateResult, GateRun, GoalState, Overlay, Verdict};
+use crate::domain::verdict::{BaseBranch, Decision, GateResult, GateRun, GoalState, Overlay, Severity, Verdict};
 use crate::gates::{Section, decision};
 
 const ROMAN: [&str; 7] = ["I", "II", "III", "IV", "V", "VI", "VII"];
@@ -109,7 +109,9 @@ fn gate_lines(page: &Page<'_>, gate: &GateResult, text_at: usize, out: &mut Stri
 }
 
 fn details(page: &Page<'_>, gate: &GateResult, text_at: usize, out: &mut String) {
-    let open: Vec<_> = gate.findings.iter().filter(|f| f.suppressed.is_none()).collect();
+    let mut open: Vec<_> = gate.findings.iter().filter(|f| f.suppressed.is_none()).collect();
+    // What decides first; a note may stand in the first file.
+    open.sort_by_key(|f| f.severity == Severity::Info);
     let shown = if page.all_findings { open.len() } else { FINDINGS_SHOWN };
     for finding in open.iter().take(shown) {
         let place = match (&finding.file, finding.line, finding.column) {

@@ -206,6 +206,8 @@ pub fn look(repo: &Repo, own: &mut Own) -> Vec<Fact> {
                 && (rule.kind == "ci" || own.has(path))
                 // A chart's templates are YAML, whatever their folder is called.
                 && !(rule.kind == "frontend" && lower.contains("charts/"))
+                // Laravel's lie deeper than Doctrine's.
+                && !(rule.value == "doctrine" && lower.contains("database/migrations/"))
             {
                 *count += 1;
                 out.push(Fact::new(rule.kind, rule.value, path, None));

@@ -134,7 +134,7 @@ impl Own {
 
 /// By all the names in the folder's path.
 pub fn is_own_folder(folder: &str) -> bool {
-    let mut before = String::new();
+    let (mut before, mut sources) = (String::new(), String::new());
     for segment in folder.split('/').filter(|s| !s.is_empty()) {
         let lower = segment.to_ascii_lowercase();
         let name = lower.trim_matches(['_', '.']);
@@ -142,6 +142,11 @@ pub fn is_own_folder(folder: &str) -> bool {
         let package = name == "example" && matches!(before.as_str(), "com" | "org" | "net" | "io");
         // `app/next` is a folder; `.next` is what the tool wrote.
         let hidden_only = matches!(name, "next" | "nuxt" | "yarn" | "github" | "gitlab") && !lower.starts_with('.');
+        // Below `src/main/java` all names are packages: `org/springframework/samples/petclinic` is no sample.
+        if sources == "src/main" && matches!(name, "java" | "kotlin" | "scala" | "groovy") {
+            return true;
+        }
+        sources = format!("{before}/{lower}");
         if !package && !hidden_only && (ASIDE.contains(&name) || is_aside_compound(name)) {
             return false;
         }
@@ -190,6 +195,8 @@ mod tests {
             ("docs/mkdocs.yml", false),
             ("packages/create-x/template-react/package.json", false),
             ("src/main/java/com/example/shop/App.java", true),
+            ("shop/src/main/java/org/acme/samples/test/App.java", true),
+            ("samples/src/main/java/org/acme/App.java", false),
             ("src/testdata/x/go.mod", false),
             (".github/actions/people/Dockerfile", false),
             ("github/client.go", true),
