@@ -40,8 +40,8 @@ mod tests {
 
     #[test]
     fn rows_of_users() {
-        let text = "CREATE TABLE a;\nINSERT INTO u VALUES (1, 'bob@shop.io', '7ada536411f87bb92f7724091c3dc814', 'x');\n\
-                    INSERT INTO files VALUES (1, '7ada536411f87bb92f7724091c3dc814');\n";
+        let text = "-- users\n(1, 'bob@shop.io', '7ada536411f87bb92f7724091c3dc814', 'x'),\n-- files\n\
+                    (1, 'a.png', '7ada536411f87bb92f7724091c3dc814');\n";
         let found = |path: &str| {
             let view = files::view(path, text.as_bytes()).unwrap();
             rows(text.as_bytes(), path, view).iter().map(|h| text[h.place.clone()].to_string()).collect::<Vec<_>>()
