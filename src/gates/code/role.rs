@@ -222,9 +222,7 @@ impl Role {
             _ => at < packages,
         };
         let known = segments.iter().enumerate().filter(|(at, folder)| says(*at, folder));
-        // `old_migrations`, `post_migrations`.
-        let called = |folder: &'_ str| if folder.ends_with("_migrations") { "migrations" } else { folder };
-        if let Some(nth) = known.filter_map(|(_, folder)| BY_FOLDER.get(called(folder))).min() {
+        if let Some(nth) = known.filter_map(|(_, folder)| BY_FOLDER.get(bare(folder))).min() {
             return FOLDERS[*nth].0;
         }
         if let Some(role) = name.ends_with(".cs").then(|| segments.iter().find_map(|s| dotnet_folder(s))).flatten() {
@@ -311,6 +309,11 @@ impl Role {
     pub fn ships(self) -> bool {
         matches!(self, Role::Product | Role::Cli)
     }
+}
+
+/// `old_migrations` and `post_migrations` are migrations.
+fn bare(folder: &str) -> &str {
+    if folder.ends_with("_migrations") { "migrations" } else { folder }
 }
 
 /// A project's folder has its name: `Shop.Api.Tests`, `Shop.IntegrationTests`.

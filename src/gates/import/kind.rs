@@ -78,7 +78,7 @@ pub enum Content {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 39] = [
+    pub const ALL: [Kind; 40] = [
         Kind::Sarif,
         Kind::Gitleaks,
         Kind::TruffleHog,

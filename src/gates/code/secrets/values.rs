@@ -302,9 +302,14 @@ mod tests {
         ] {
             assert!(is_reference(value), "{value}");
         }
-        for value in
-            ["@uwlWXxdjm2Iog", "%LAxmw!Q9Ncj", "hJ8s0aK2lQ9z", "Tr0ub4dor&3", "hJ8s(aK2_lQ9z)", "c7d2e9f01b3a4c5d6e7f8091a2b3c4d5"]
-        {
+        for value in [
+            "@uwlWXxdjm2Iog",
+            "%LAxmw!Q9Ncj",
+            "hJ8s0aK2lQ9z",
+            "Tr0ub4dor&3",
+            "hJ8s(aK2_lQ9z)",
+            "c7d2e9f01b3a4c5d6e7f8091a2b3c4d5",
+        ] {
             assert!(!is_placeholder(value) && !is_reference(value), "{value}");
         }
     }

@@ -147,7 +147,9 @@ impl Flow {
 fn registers(spoken: &str) -> bool {
     [" register ", " registers "].iter().any(|word| {
         let rests = spoken.split(word).skip(1);
-        rests.into_iter().any(|rest| rest.is_empty() || ["with ", "page", "form", "as "].iter().any(|w| rest.starts_with(w)))
+        rests
+            .into_iter()
+            .any(|rest| rest.is_empty() || ["with ", "page", "form", "as "].iter().any(|w| rest.starts_with(w)))
     })
 }
 
