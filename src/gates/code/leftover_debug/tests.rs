@@ -207,6 +207,6 @@ fn programs_may_answer_unless_strict() {
     assert_eq!(run_with(&files, &logger, &Config::default()).verdict, Verdict::Pass);
     let strict = run_with(&files, &logger, &Config { strict: true, ..Config::default() });
     let places: Vec<_> = strict.findings.iter().map(|f| (f.file.as_deref().unwrap(), f.line.unwrap())).collect();
-    assert_eq!(places, [("bin/shop.js", 1), ("shop/report.py", 2), ("shop/prices.py", 2)]);
+    assert_eq!(places, [("bin/shop.js", 1), ("shop/prices.py", 2), ("shop/report.py", 2)]);
     assert_eq!(strict.verdict, Verdict::Fail);
 }

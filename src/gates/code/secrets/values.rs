@@ -97,8 +97,6 @@ const PLACEHOLDERS: &[&str] = &[
     "some_",
     "some-",
     "default",
-    // The account of Azure's emulator.
-    "eby8vdm02xnocqflquwjpllmetlcdxj1ouzft50usrz6ifsufq2uverc",
     "minio123",
     "minioadmin",
 ];
@@ -308,7 +306,7 @@ mod tests {
             "hJ8s0aK2lQ9z",
             "Tr0ub4dor&3",
             "hJ8s(aK2_lQ9z)",
-            "c7d2e9f01b3a4c5d6e7f8091a2b3c4d5",
+            "9f3c1e07b2d84a6658c0d1fe73a92b4d",
         ] {
             assert!(!is_placeholder(value) && !is_reference(value), "{value}");
         }
