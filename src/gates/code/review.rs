@@ -1,9 +1,9 @@
 //! Gate `code.review`: was every change since the previous release approved by a senior who wrote none of it?
 //!
 //! Changes come from git (`review/history.rs`), approvals from signed notes (`review/notes.rs`), from the forge's API, or
-//! from an export of it where no token is (`review/exported.rs`); seniors from the configuration or CODEOWNERS. An approval counts on the last push only; a bot's, an author's, a
-//! trailer that anybody can type do not. After OpenSSF Scorecard's Code-Review, but for every commit, and by name. To fix
-//! a failure: have the last push approved.
+//! from an export of it where no token is (`review/exported.rs`); seniors from the configuration or CODEOWNERS. An
+//! approval counts on the last push only; a bot's, an author's, a trailer that anybody can type do not. After OpenSSF
+//! Scorecard's Code-Review, but for every commit, and by name. To fix a failure: have the last push approved.
 
 mod exported;
 pub mod history;
