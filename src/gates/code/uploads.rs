@@ -226,7 +226,10 @@ impl File<'_> {
             }
             "copyfileobj" if local => vec![upload(), disk("")],
             "open" if local && literals(arguments).iter().any(|l| matches!(*l, "wb" | "wb+" | "w+b")) => {
-                vec![upload(), disk(first(call))]
+                // `path.open("wb")` says where it writes before the call.
+                let path =
+                    callee.rsplit_once('.').filter(|(of, _)| !matches!(*of, "io" | "aiofiles" | "codecs" | "os"));
+                vec![upload(), disk(path.map_or(first(call), |(path, _)| path))]
             }
             "upload_fileobj" | "put_object" | "upload_file" | "upload_from_file" | "upload_blob"
             | "upload_from_string"

@@ -27,6 +27,7 @@ use self::look::{Looking, Seen, Source, Stage as Whose, look};
 use self::usages::{Need, Usage};
 use super::packages;
 use crate::domain::problem::Problem;
+use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
 use crate::gates::context::Repo;
 use crate::gates::infrastructure::secret_values;
@@ -261,7 +262,7 @@ fn conclude(
     } else if !hidden.is_empty() || whole > 0 || unseen > 0 {
         let kept: Vec<&str> = hidden.iter().take(NAMES_MAX).copied().collect();
         let what = match (hidden.len(), whole, unseen) {
-            (0, 0, n) => format!("{n} variable(s) come from a place that cannot be seen"),
+            (0, 0, n) => format!("the values of {} come from a place that cannot be seen", count(n, "variable")),
             (0, n, _) => format!("{n} file(s) are encrypted as a whole"),
             (n, _, _) => format!(
                 "{n} value(s) are encrypted or kept elsewhere ({}{})",
@@ -307,12 +308,13 @@ fn nothing_shown(seen: &Seen, needed: &[(&String, &Usage)]) -> Option<Outcome> {
     };
     let first = needed.iter().find(wanted);
     let (what, example) = match (first, template) {
-        (Some((name, usage)), _) => {
-            (format!("the code reads {} variable(s)", needed.len()), format!("{name} ({}:{})", usage.file, usage.line))
-        }
+        (Some((name, usage)), _) => (
+            format!("the code reads {}", count(needed.len(), "variable")),
+            format!("{name} ({}:{})", usage.file, usage.line),
+        ),
         (None, Some(template)) => {
             let keys = template.entries.len();
-            (format!("{} declares {keys} variable(s)", template.path), template.entries[0].name.clone())
+            (format!("{} declares {}", template.path, count(keys, "variable")), template.entries[0].name.clone())
         }
         (None, None) => return None,
     };
@@ -329,7 +331,10 @@ fn hint(hit: &Hit) -> String {
 fn no_env(seen: &Seen) -> String {
     match seen.usages.len() {
         0 => "no settings file of production, and the code reads no environment variable of its own".into(),
-        n => format!("no settings file of production, and the code demands none of the {n} variable(s) that it reads"),
+        n => format!(
+            "no settings file of production, and the code demands none of the {} that it reads",
+            count(n, "variable")
+        ),
     }
 }
 

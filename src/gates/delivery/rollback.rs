@@ -11,12 +11,13 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::migrations::{self, Risk, Step};
-use super::packages::{only_documents, package};
+use super::packages::{only_documents, published};
 use crate::domain::evidence::sha256_hex;
 use crate::domain::problem::Problem;
 use crate::domain::units::{Span, count};
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier, Verdict};
 use crate::gates::context::Repo;
+use crate::gates::facts::Facts;
 use crate::gates::facts::git::Git;
 use crate::gates::facts::versions;
 use crate::gates::proof::{Fixture, Proof};
@@ -100,9 +101,10 @@ impl Gate for Rollback {
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
         Box::pin(async move {
-            let tag = ctx.rid.version.clone();
+            let (tag, facts) = (ctx.rid.version.clone(), ctx.facts.clone());
             ctx.in_repo(move |repo, config| {
-                judge(&look(repo, &config.delivery.rollback), &config.delivery.rollback, tag.as_deref())
+                let config = &config.delivery.rollback;
+                judge(&look(repo, &facts, config), config, tag.as_deref())
             })
             .await
         })
@@ -149,13 +151,10 @@ struct Migration {
 }
 
 /// Blocking.
-fn look(repo: &Repo, config: &Config) -> Seen {
-    let mut seen = Seen {
-        package: package(repo).is_some(),
-        only_documents: only_documents(repo),
-        script: script(repo),
-        ..Seen::default()
-    };
+fn look(repo: &Repo, facts: &Facts, config: &Config) -> Seen {
+    let only_documents = only_documents(repo);
+    let package = only_documents.is_none() && published(repo, facts).is_some();
+    let mut seen = Seen { package, only_documents, script: script(repo), ..Seen::default() };
     match &config.doc {
         Some(path) => match repo.read_text(path, DOC_BYTES_MAX) {
             Ok(text) => seen.doc = Some((path.clone(), text)),
@@ -451,7 +450,7 @@ mod tests {
     const DOC: &str = "# Rollback\nWhen errors rise over 2 %, the on-call engineer runs:\n\n1. `./deploy.sh v1`\n\nIt takes 5 minutes. The database stays as it is.\n";
 
     fn expect(repo: &Repo, config: &Config, verdict: Verdict, rules: &[&str]) -> Outcome {
-        let outcome = judge(&look(repo, config), config, Some("v1.1.0"));
+        let outcome = judge(&look(repo, &Facts::default(), config), config, Some("v1.1.0"));
         let got: Vec<&str> = outcome.findings.iter().map(|f| f.rule.as_str()).collect();
         assert_eq!((outcome.verdict, got), (verdict, rules.to_vec()), "{outcome:#?}");
         outcome

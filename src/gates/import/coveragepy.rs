@@ -28,7 +28,7 @@ struct Entry {
     missing_lines: Vec<u32>,
     #[serde(default)]
     excluded_lines: Vec<u32>,
-    summary: Option<Summary>,
+    summary: Summary,
 }
 
 #[derive(Deserialize)]
@@ -49,16 +49,15 @@ pub fn parse(text: &str) -> Result<Coverage, ImportError> {
         let missing: BTreeSet<u32> = entry.missing_lines.iter().copied().collect();
         let lines = executed.iter().map(|l| (*l, 1)).chain(missing.iter().map(|l| (*l, 0)));
         lines.for_each(|(line, hits)| report.add(&file, line, hits));
-        if let Some(Summary { covered_lines: covered, num_statements: total }) = entry.summary {
-            let own = Tally { covered, total };
-            // Before 7.11 docstrings are executed too, and are no statements: the summary alone leaves them out.
-            let whole = covered.checked_add(missing.len() as u64) == Some(total) && executed.len() as u64 >= covered;
-            if !whole || !executed.is_disjoint(&missing) {
-                return Err(damaged(&file, own, report.lines(&file)));
-            }
-            if executed.len() as u64 != covered {
-                report.tallies.insert(file, own);
-            }
+        let Summary { covered_lines: covered, num_statements: total } = entry.summary;
+        let own = Tally { covered, total };
+        // Before 7.11 docstrings are executed too, and are no statements: the summary alone leaves them out.
+        let whole = covered.checked_add(missing.len() as u64) == Some(total) && executed.len() as u64 >= covered;
+        if !whole || !executed.is_disjoint(&missing) {
+            return Err(damaged(&file, own, report.lines(&file)));
+        }
+        if executed.len() as u64 != covered {
+            report.tallies.insert(file, own);
         }
     }
     if report.files.is_empty() { Err(ImportError::Empty("file")) } else { Ok(report) }
@@ -72,7 +71,8 @@ mod tests {
     const REPORT: &str = r#"{"meta": {"format": 3, "version": "7.6.1", "timestamp": "2026-11-22T10:00:00.1", "branch_coverage": true},
       "files": {"shop/cart.py": {"executed_lines": [1, 2, 5], "summary": {"covered_lines": 3, "num_statements": 4},
                 "missing_lines": [3], "excluded_lines": [8], "executed_branches": [[1, 2]], "missing_branches": []},
-                "shop/__init__.py": {"executed_lines": [0], "missing_lines": [], "excluded_lines": []}},
+                "shop/__init__.py": {"executed_lines": [0], "missing_lines": [], "excluded_lines": [],
+                "summary": {"covered_lines": 0, "num_statements": 0}}},
       "totals": {"covered_lines": 3, "num_statements": 4, "percent_covered": 75.0}}"#;
 
     #[test]

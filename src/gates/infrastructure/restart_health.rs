@@ -225,7 +225,7 @@ fn judge(seen: &Seen) -> Outcome {
     } else if let Some(first) = warns.first() {
         Outcome::warn(format!("{}{}", first.message, more(&warns))).hint(hint(first))
     } else if let Some(row) = judged.iter().find(|r| !r.orchestrated && !seen.rehearsed) {
-        Outcome::warn(format!("{} restart and are checked as declared, not rehearsed", count(kinds, "workload")))
+        Outcome::warn(format!("{} restarting and checked as declared, not rehearsed", count(kinds, "workload")))
             .hint(format!("kill {} on staging and see it healthy again within 30 s ({})", row.what, row.place))
     } else {
         Outcome::pass(format!("{} restart by themselves and are checked", count(kinds, "workload")))

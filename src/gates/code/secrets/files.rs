@@ -227,6 +227,10 @@ pub(super) fn suite(path: &str) -> Option<&str> {
     None
 }
 
+pub(super) fn is_page(path: &str) -> bool {
+    [".html", ".htm", ".mhtml"].iter().any(|end| path.to_ascii_lowercase().ends_with(end))
+}
+
 /// A pipeline's settings: the databases of its tests have passwords too.
 pub(super) fn is_pipeline(lower: &str) -> bool {
     const STARTS: [&str; 7] =

@@ -194,6 +194,13 @@ pub(super) fn scan(text: &[u8], path: &str, view: View) -> Vec<Hit> {
     if view.served {
         kept.iter_mut().for_each(told_to_all);
     }
+    for hit in kept.iter_mut().filter(|hit| hit.rule == "aws-access-key" && has_signed(text, hit)) {
+        hit.confidence = Confidence::Low;
+    }
+    // A page that a test keeps is somebody else's, and everybody has it.
+    if files::is_page(path) && files::suite(path).is_some() {
+        kept.iter_mut().for_each(|hit| hit.confidence = hit.confidence.min(Confidence::Medium));
+    }
     kept
 }
 
@@ -286,6 +293,13 @@ fn doubted(hit: Hit, text: &[u8], view: View) -> Hit {
     let aside = view.people != People::Users || is_comment(text, hit.place.start);
     let sample = aside && hit.severity == Severity::Medium;
     Hit { confidence: if sample { Confidence::Low } else { hit.confidence }, ..hit }
+}
+
+/// The public half of a key, in an address that it has signed, percent signs or not.
+fn has_signed(text: &[u8], hit: &Hit) -> bool {
+    const LONGEST: usize = "X-Amz-Credential=".len();
+    let near = &text[hit.place.start.saturating_sub(LONGEST)..hit.place.end];
+    ["AWSAccessKeyId=", "Amz-Credential="].iter().any(|name| near.windows(name.len()).any(|at| at == name.as_bytes()))
 }
 
 /// A test's server has a key of its own. Keys that people log in with are told even there.

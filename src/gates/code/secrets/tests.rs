@@ -168,6 +168,24 @@ fn secrets_that_only_their_name_gives_away() {
 }
 
 #[test]
+fn what_a_manual_signs_with_is_published() {
+    let outcome = run(&[("src/server.js", "app.use(session({\n  secret: 'keyboard cat',\n}))\n")]);
+    assert_eq!((outcome.verdict, found(&outcome)), (Verdict::Warn, vec!["published-secret 2:12".to_string()]));
+}
+
+#[test]
+fn what_a_test_keeps_of_other_peoples_pages_is_theirs() {
+    let token = super::checks::github_token("ghp_", &"aZbY3c".repeat(5));
+    let page = format!("<a data-t=\"{token}\">x</a>\n");
+    assert_eq!(run(&[("tests/data/pizza.html", &page)]).verdict, Verdict::Warn);
+    assert_eq!(run(&[("web/pizza.html", &page)]).verdict, Verdict::Fail);
+    let mut dice = Dice(7);
+    let key = format!("AKIA{}", dice.of(Class::Upper32, 16));
+    let signed = format!("const photo = 'https://s3.shop.io/a.png?X-Amz-Credential={key}%2F20240101';\n");
+    assert_eq!(run(&[("src/photo.js", &signed)]).verdict, Verdict::Pass);
+}
+
+#[test]
 fn what_is_no_secret() {
     for (path, text) in [
         ("src/a.js", "const token = process.env.TOKEN; const password = req.body.password;"),
@@ -192,6 +210,8 @@ fn what_is_no_secret() {
         ("README.md", "Set `API_TOKEN=abc123def456` and `curl -u user:password https://api.example.com`"),
         ("src/page.ts", "nextPageToken: 'CAoQAA9XkZ7mQ2pL5vR8tW1y', csrfToken: 'h3Kd92mZpQ7xL1vT8sWc4Rb6'"),
         ("tests/auth.test.js", "login({ password: 'Sup3rPassw0rd!' })"),
+        ("examples/session.js", "session({ secret: 'keyboard cat' })"),
+        ("src/pets.js", "const name = 'keyboard cat';"),
     ] {
         let outcome = run(&[(path, text)]);
         assert_eq!((outcome.verdict, found(&outcome)), (Verdict::Pass, vec![]), "{path}: {text}");

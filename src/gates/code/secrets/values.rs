@@ -109,9 +109,9 @@ pub(super) fn is_placeholder(value: &str) -> bool {
 
 /// What is stored in a password's place, so that nobody has to know it.
 pub(super) fn is_hash(value: &str) -> bool {
-    const SCHEMES: [&str; 13] = [
-        "$argon2", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "argon2", "bcrypt", "pbkdf2", "scrypt", "sha256$", "sha512$",
-        "{SSHA",
+    const SCHEMES: [&str; 14] = [
+        "$argon2", "$2a$", "$2b$", "$2y$", "$5$", "$6$", "$apr1$", "argon2", "bcrypt", "pbkdf2", "scrypt", "sha256$",
+        "sha512$", "{SSHA",
     ];
     SCHEMES.iter().any(|scheme| value.starts_with(scheme)) && value.contains(['$', ':', '}'])
 }

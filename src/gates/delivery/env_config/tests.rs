@@ -83,7 +83,11 @@ fn e01_missing_and_empty() {
     let compose = "services:\n  web:\n    env_file: secrets.env\n    environment:\n      NODE_ENV: production\n";
     let outcome = run(&[("src/app.ts", CODE), ("compose.prod.yml", compose)]);
     assert_eq!(outcome.verdict, Verdict::Warn, "{outcome:#?}");
-    assert!(outcome.summary.contains("2 variable(s) come from a place that cannot be seen"), "{}", outcome.summary);
+    assert!(
+        outcome.summary.contains("the values of 2 variables come from a place that cannot be seen"),
+        "{}",
+        outcome.summary
+    );
 }
 
 #[test]
@@ -256,11 +260,11 @@ fn cannot_tell_and_does_not_apply() {
     );
     let outcome = run(&[("src/app.ts", "const p = process.env.LEVEL || 'info'\n")]);
     assert_eq!(outcome.reason.as_deref(), Some("no-required-env"));
-    assert!(outcome.summary.contains("demands none of the 1 variable(s)"), "{}", outcome.summary);
+    assert!(outcome.summary.contains("demands none of the 1 variable that"), "{}", outcome.summary);
     assert_eq!(run(&[("main.go", "x := os.Getenv(\"START_DELAY\")\n")]).reason.as_deref(), Some("no-required-env"));
     let outcome = run(&[("src/app.ts", "x()\n"), (".env.example", "DATABASE_URL=\nPORT=80\n")]);
     assert_eq!(outcome.reason.as_deref(), Some("no-production-config"));
-    assert!(outcome.summary.contains(".env.example declares 2 variable(s)"), "{}", outcome.summary);
+    assert!(outcome.summary.contains(".env.example declares 2 variables"), "{}", outcome.summary);
     assert_eq!(run(&[("README.md", "# hello")]).reason.as_deref(), Some("no-required-env"));
 }
 

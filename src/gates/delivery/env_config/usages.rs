@@ -2,7 +2,7 @@
 //! in JavaScript and TypeScript, Python, Ruby, PHP, Go, Rust, Java, Kotlin and C#, and the schemas that projects
 //! validate with. Pure: path and text in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -83,7 +83,7 @@ static DESTRUCTURED: LazyLock<Regex> =
 static SCHEMA_ROW: LazyLock<Regex> = LazyLock::new(|| {
     pattern(r"^\s*([A-Z][A-Z0-9_]+)\s*:\s*(?:z\.|v\.|(?:str|num|port|url|bool|email|host|json|makeValidator)\()(.*)$")
 });
-static SETTINGS_CLASS: LazyLock<Regex> = LazyLock::new(|| pattern(r"^class\s+\w+\(.*\bBaseSettings\b.*\)\s*:"));
+static PY_CLASS: LazyLock<Regex> = LazyLock::new(|| pattern(r"^class\s+(\w+)\(([^)]*)\)\s*:"));
 static SETTINGS_ROW: LazyLock<Regex> = LazyLock::new(|| pattern(r"^    ([A-Za-z_]\w*)\s*:\s*([^=#]+?)\s*(=.*)?$"));
 static ENV_PREFIX: LazyLock<Regex> = LazyLock::new(|| pattern(r#"env_prefix\s*=\s*["'](\w*)["']"#));
 /// decouple's `config("X")`, environs' and django-environ's `env("X")`, `env.str("X")`.
@@ -282,7 +282,8 @@ fn python(text: &str, add: &mut impl FnMut(&str, u32, Need)) {
         .iter()
         .any(|m| text.contains(&format!("import {m}")) || text.contains(&format!("from {m}")));
     let prefix = ENV_PREFIX.captures(text).map(|c| c[1].to_string()).unwrap_or_default();
-    let mut in_class = false;
+    // pydantic's classes of settings, and those of this file that are made from them.
+    let (mut settings, mut in_class) = (BTreeSet::from(["BaseSettings"]), false);
     for (row, line) in text.lines().enumerate().filter(|(_, l)| !is_comment(l)) {
         let at = row as u32 + 1;
         if helper {
@@ -292,7 +293,10 @@ fn python(text: &str, add: &mut impl FnMut(&str, u32, Need)) {
                 add(&found[1], at, need);
             }
         }
-        if SETTINGS_CLASS.is_match(line) {
+        let class = PY_CLASS.captures(line).and_then(|c| Some((c.get(1)?.as_str(), c.get(2)?.as_str())));
+        let is_settings = |(_, bases): &(&str, &str)| bases.split([',', '.', ' ']).any(|base| settings.contains(base));
+        if let Some((name, _)) = class.filter(is_settings) {
+            settings.insert(name);
             in_class = true;
         } else if !line.trim().is_empty() && !line.starts_with(' ') {
             in_class = false;
@@ -478,8 +482,8 @@ mod tests {
         );
         check(
             "settings.py",
-            "from pydantic_settings import BaseSettings\nclass S(BaseSettings):\n    database_url: str\n    debug: bool = False\n    x: int | None\n\nx: str\n",
-            &[("DATABASE_URL", 3, Required), ("X", 5, Optional)],
+            "from pydantic_settings import BaseSettings\nclass S(BaseSettings):\n    database_url: str\n    debug: bool = False\n    x: int | None\n\nx: str\nclass T(S):\n    api_key: str\n",
+            &[("DATABASE_URL", 3, Required), ("X", 5, Optional), ("API_KEY", 9, Required)],
         );
         check(
             "conf.py",

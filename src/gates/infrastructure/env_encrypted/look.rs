@@ -2,10 +2,9 @@
 //! code needs. Reads files and asks git what is tracked; decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use ignore::gitignore::Gitignore;
-use regex::Regex;
 
 use super::super::secret_files::{self, FileReport, Kind, kind_of};
 use super::super::secret_values;
@@ -13,8 +12,8 @@ use super::Config;
 use crate::gates::code::role::Role;
 use crate::gates::code::syntax::Source;
 use crate::gates::context::{Repo, RepoFile};
+use crate::gates::delivery::env_config::usages::{self, Need, Usage};
 use crate::gates::facts::disk::Disk;
-use crate::gates::words::Words;
 use crate::gates::{Found, Reader, patterns};
 
 /// One settings file.
@@ -76,8 +75,11 @@ impl Looking {
     }
 
     fn is_wanted(&self, path: &str) -> bool {
-        let by_name =
-            kind_of(path).is_some() || is_yaml(path) || is_spring(path) || may_hold_key(path) || may_name_store(path);
+        let by_name = kind_of(path).is_some()
+            || is_yaml(path)
+            || usages::is_spring(path)
+            || may_hold_key(path)
+            || may_name_store(path);
         (by_name || Source::of(path).is_some()) && !self.is_skipped(path)
     }
 
@@ -89,11 +91,9 @@ impl Looking {
         if may_name_store(path) {
             looked.stores = stores(&String::from_utf8_lossy(bytes));
         }
-        if is_spring(path) {
-            looked.needs = spring_needs(&String::from_utf8_lossy(bytes));
-        }
-        if Source::of(path).is_some() && READS_ENV_WORDS.any_in(bytes) && Role::of_path(path).ships() {
-            looked.needs = needs(&String::from_utf8_lossy(bytes));
+        let reads = usages::is_spring(path) || Source::of(path).is_some() && Role::of_path(path).ships();
+        if reads && usages::speaks_of_them(path, bytes) {
+            looked.needs = needs(path, &String::from_utf8_lossy(bytes));
         }
         let manifest = || is_yaml(path) && is_secret_manifest(&String::from_utf8_lossy(bytes));
         if let Some(kind) = kind_of(path).or_else(|| manifest().then_some(Kind::Yaml)) {
@@ -214,24 +214,6 @@ fn search_dotenv(repo: &Repo) -> Vec<String> {
 
 fn is_yaml(path: &str) -> bool {
     path.ends_with(".yml") || path.ends_with(".yaml")
-}
-
-/// Spring's settings, of tests and development aside.
-fn is_spring(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-    matches!(extension, "properties" | "yml" | "yaml")
-        && (stem == "application" || stem.starts_with("application-prod"))
-}
-
-static SPRING: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"\$\{([A-Z][A-Z0-9_]*)\}").ok());
-
-/// `${NAME}` without a default.
-fn spring_needs(text: &str) -> Vec<(String, usize)> {
-    let Some(names) = SPRING.as_ref() else { return Vec::new() };
-    let lines = text.lines().enumerate().filter(|(_, l)| !l.trim_start().starts_with('#'));
-    let all = lines.flat_map(|(row, l)| names.captures_iter(l).map(move |c| (c[1].to_string(), row + 1)));
-    all.filter(|(name, _)| secret_values::is_secret_name(name)).collect()
 }
 
 fn is_secret_manifest(text: &str) -> bool {
@@ -378,23 +360,13 @@ fn stores(text: &str) -> Vec<(&'static str, usize)> {
     named.filter_map(|(word, store)| Some((*store, text.lines().position(|l| names(l, word))? + 1))).collect()
 }
 
-/// How programs read their environment, in the languages we know.
-static READS_ENV: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(
-        r#"(?:process\.env\.|process\.env\[["']|import\.meta\.env\.|os\.environ\[["']|os\.environ\.get\(["']|os\.getenv\(["']|os\.Getenv\("|os\.LookupEnv\("|ENV\[["']|ENV\.fetch\(["']|env::var\("|System\.getenv\("|getenv\(["']|\benv\(["'])([A-Za-z_][A-Za-z0-9_]*)"#,
-    )
-    .ok()
-});
-
-/// One of them is in every such line: cheaper than the pattern.
-static READS_ENV_WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(&["env", "ENV", "Env"]));
-
 /// Names of secrets that the text reads from its environment, with lines.
-fn needs(text: &str) -> Vec<(String, usize)> {
-    let Some(reads) = READS_ENV.as_ref() else { return Vec::new() };
-    let lines = text.lines().enumerate().filter(|(_, line)| READS_ENV_WORDS.any_in(line.as_bytes()));
-    let names = lines.flat_map(|(row, line)| {
-        reads.captures_iter(line).filter_map(|c| c.get(1)).map(move |m| (m.as_str().to_string(), row + 1))
-    });
-    names.filter(|(name, _)| secret_values::is_secret_name(name) || name == "DATABASE_URL").collect()
+fn needs(path: &str, text: &str) -> Vec<(String, usize)> {
+    let mut read = BTreeMap::new();
+    usages::collect(path, text, &mut read);
+    let is_secret = |name: &str| secret_values::is_secret_name(name) || name == "DATABASE_URL";
+    // Settings that have a default say what is in the manual, not what production has.
+    let is_wanted = |usage: &&Usage| usage.need == Need::Required || !usages::is_spring(path);
+    let secrets = read.into_iter().filter(|(name, _)| is_secret(name));
+    secrets.filter_map(|(name, all)| Some((name, all.iter().find(is_wanted)?.line as usize))).collect()
 }
