@@ -59,7 +59,11 @@ fn theirs(dir: &Path) -> (Places, BTreeSet<String>) {
     );
     std::fs::write(dir.join("eslint.config.mjs"), config).unwrap();
     let mut eslint = Command::new(modules.join(".bin/eslint"));
-    let files = json(eslint.args(["--no-inline-config", "--no-warn-ignored", "-f", "json", "src"]).current_dir(dir));
+    let files = json(
+        eslint
+            .args(["--no-inline-config", "--no-warn-ignored", "--no-error-on-unmatched-pattern", "-f", "json", "src"])
+            .current_dir(dir),
+    );
     for file in files.as_array().unwrap() {
         for message in file["messages"].as_array().unwrap() {
             let path = relative(&file["filePath"]);
