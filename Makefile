@@ -9,7 +9,7 @@ run: ## the demo: a tea shop goes live in about three minutes
 	cargo run --release -- demo
 
 test: setup lint ## install what the tests need, then format, lint and every test
-	cargo test --locked --no-fail-fast
+	tests/run.sh
 
 lint: ## format and clippy, warnings are errors
 	cargo fmt --check

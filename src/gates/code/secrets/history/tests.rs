@@ -38,8 +38,7 @@ fn all_refs_and_what_only_a_merge_brought() {
     repo.git(&["checkout", "-q", "main"]);
     repo.write("both.js", "main\n").commit("main");
     // Nothing but the merge has this line.
-    let merge = ["merge", "-q", "--no-commit", "side"];
-    let _ = std::process::Command::new("git").arg("-C").arg(repo.path()).args(merge).output().unwrap();
+    repo.git(&["merge", "-q", "--no-commit", "-X", "ours", "side"]);
     repo.write("both.js", &format!("main\nside\nx('{}')\n", token(2))).commit("merge");
     repo.write("both.js", "clean\n");
     std::fs::remove_file(repo.path().join("side.js")).unwrap();
