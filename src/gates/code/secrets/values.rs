@@ -196,7 +196,8 @@ pub(super) fn is_wordy(value: &str) -> bool {
     let mut rest = value;
     while !rest.is_empty() {
         let piece = piece(rest);
-        rest = rest[piece.len()..].trim_start_matches(|c: char| !c.is_alphanumeric());
+        // Where no piece begins, at least that character goes.
+        rest = rest[piece.len()..].trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
         if piece.is_empty() {
             continue;
         }
@@ -321,6 +322,24 @@ mod tests {
         );
         assert!(!is_hash("bcryptographer1") && !is_hash("$ecret:99"));
         assert!(is_escaped_text("\\u521b\\u5efa\\u65b0\\u4ee4\\u724c") && !is_escaped_text("C:\\users\\k3y9"));
+    }
+
+    /// A letter beyond ASCII, wherever a piece would begin, once held the look up for ever.
+    #[test]
+    fn every_alphabet_is_read_to_its_end() {
+        assert!(is_wordy("access-\u{e4}pfel") && !is_wordy("\u{e4}\u{5bc6}\u{7801}"));
+        assert!(is_random("hJ8s0aK2\u{e4}Q9zT4mV") && !is_random("\u{5bc6}\u{7801}\u{5bc6}\u{7801}\u{5bc6}\u{7801}"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_value_is_judged(value in "([a-cA-C1-3%$({_./-]|\u{e4}|\u{c4}|\u{663}|\u{5bc6}|\u{1f511}| ){0,40}") {
+            let judges: [fn(&str) -> bool; 7] =
+                [is_placeholder, is_reference, is_strong, is_wordy, is_random, is_hash, is_escaped_text];
+            for judge in judges {
+                let _ = judge(&value);
+            }
+        }
     }
 
     #[test]
