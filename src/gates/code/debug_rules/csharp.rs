@@ -99,7 +99,8 @@ impl<'a> File<'a> {
                     let declared = self.is_name(at - 1) && before != "new" && !KEYWORDS.contains(&name);
                     return declared.then_some(name);
                 }
-                "(" => depth -= 1,
+                // What stands before `: base` was no parameter list.
+                "(" => depth = depth.checked_sub(1)?,
                 "{" | "}" | ";" => return None,
                 _ => {}
             }
@@ -211,6 +212,7 @@ mod tests {
             &["1:60 Debugger.Break (F)"],
         );
         check("#if DEBUG\n#else\nDebugger.Break();\n#endif", &["3:1 Debugger.Break (-)"]);
+        check("(:base(){", &[]);
     }
 
     proptest::proptest! {
