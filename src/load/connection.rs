@@ -1,17 +1,20 @@
 //! One keep-alive HTTP/1.1 connection, plain or TLS.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use url::Url;
 
 use super::LoadError;
+use super::http1::{Malformed, Reader, Request};
 
 /// What went wrong with one request, as counted in the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,8 +61,23 @@ pub struct Answer {
     pub bytes: u64,
 }
 
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
 pub struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    stream: Stream,
+    reader: Reader,
+}
+
+/// What is read is looked at and thrown away before anybody else gets a turn, so the connections of a thread share it.
+pub type Scratch = RefCell<Box<[u8]>>;
+
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+pub fn scratch() -> Scratch {
+    RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice())
 }
 
 impl Endpoint {
@@ -89,34 +107,21 @@ impl Endpoint {
         if self.default_port { self.host.clone() } else { format!("{}:{}", self.host, self.port) }
     }
 
-    /// Opens a connection. Its driver runs as a task of the calling runtime and ends with it.
+    /// Opens a connection.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
         let fail = |fault: Fault, text: String| ConnectError { fault, text };
         let stream = TcpStream::connect(self.address).await.map_err(|e| fail(Fault::Connect, e.to_string()))?;
         // Requests are one small write each: waiting for more would only add Nagle's delay to the figures.
         let _ = stream.set_nodelay(true);
-        let sender = match &self.tls {
-            None => drive(stream).await,
+        let stream = match &self.tls {
+            None => Stream::Plain(stream),
             Some((connector, name)) => {
-                let stream =
-                    connector.connect(name.clone(), stream).await.map_err(|e| fail(Fault::Tls, e.to_string()))?;
-                drive(stream).await
+                let connected = connector.connect(name.clone(), stream).await;
+                Stream::Tls(Box::new(connected.map_err(|e| fail(Fault::Tls, e.to_string()))?))
             }
         };
-        sender.map(|sender| Connection { sender }).map_err(|e| fail(Fault::Protocol, e.to_string()))
+        Ok(Connection { stream, reader: Reader::default() })
     }
-}
-
-async fn drive<S>(stream: S) -> hyper::Result<SendRequest<Full<Bytes>>>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(async move {
-        // Its errors reach whoever waits for the answer.
-        let _ = connection.await;
-    });
-    Ok(sender)
 }
 
 fn tls_config() -> Result<rustls::ClientConfig, LoadError> {
@@ -132,25 +137,54 @@ fn tls_config() -> Result<rustls::ClientConfig, LoadError> {
     Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-impl Connection {
-    /// Sends one request and reads the answer to its last byte. After an error the connection is of no more use.
-    pub async fn send(&mut self, request: hyper::Request<Full<Bytes>>) -> Result<Answer, Fault> {
-        let fault = |e: hyper::Error| if e.is_parse() { Fault::Protocol } else { Fault::Reset };
-        self.sender.ready().await.map_err(fault)?;
-        let response = self.sender.send_request(request).await.map_err(fault)?;
-        let status = response.status().as_u16();
-        let mut body = response.into_body();
-        let mut bytes = 0;
-        while let Some(frame) = body.frame().await {
-            if let Some(data) = frame.map_err(fault)?.data_ref() {
-                bytes += data.len() as u64;
-            }
-        }
-        Ok(Answer { status, bytes })
+impl Stream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<std::io::Result<usize>> {
+        let mut into = ReadBuf::new(into);
+        let polled = match self {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, &mut into),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, &mut into),
+        };
+        polled.map_ok(|()| into.filled().len())
     }
 
-    /// Did the server close it meanwhile?
-    pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+    async fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Stream::Plain(stream) => stream.write_all(bytes).await,
+            Stream::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+        }
+    }
+}
+
+impl Connection {
+    /// Sends one request and reads the answer to its last byte. After an error the connection is of no more use.
+    pub async fn send(&mut self, request: &Request, scratch: &Scratch) -> Result<Answer, Fault> {
+        self.stream.write_all(&request.wire).await.map_err(|_| Fault::Reset)?;
+        self.reader.start(request.head);
+        let Connection { stream, reader } = self;
+        poll_fn(|cx| {
+            let mut scratch = scratch.borrow_mut();
+            loop {
+                match ready!(stream.poll_read(cx, &mut scratch)) {
+                    Ok(0) if reader.closed() => return Poll::Ready(Ok(())),
+                    Ok(0) | Err(_) => return Poll::Ready(Err(Fault::Reset)),
+                    Ok(n) => reader.feed(&scratch[..n]).map_err(|Malformed| Fault::Protocol)?,
+                }
+                if reader.done() {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        })
+        .await?;
+        Ok(Answer { status: reader.status(), bytes: reader.body_bytes() })
+    }
+
+    /// Can it carry another request? Not when the last answer said so, nor when the server has closed it meanwhile or
+    /// sent what nobody asked for.
+    pub fn is_open(&mut self, scratch: &Scratch) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.reader.keep_alive() && self.stream.poll_read(&mut nobody, &mut scratch.borrow_mut()).is_pending()
     }
 }

@@ -6,6 +6,7 @@
 
 mod connection;
 mod cpu;
+mod http1;
 mod pacer;
 mod report;
 mod schedule;

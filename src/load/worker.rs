@@ -5,20 +5,24 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use hdrhistogram::Histogram;
-use http_body_util::Full;
 use tokio::sync::Notify;
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::connection::{Connection, Endpoint, Fault};
+use super::connection::{self, Answer, Connection, Endpoint, Fault, Scratch};
+use super::http1::{self, Request};
 use super::pacer::Pacer;
 use super::schedule::Schedule;
-use super::{Model, Plan};
+use super::{Model, Plan, Shot};
 
 /// Seen by all threads and by whoever shows progress.
 #[derive(Default)]
@@ -89,7 +93,7 @@ struct Thread<'a> {
     shared: &'a Shared,
     started: Instant,
     /// Shots spelt out by weight, walked in turn.
-    shots: Vec<hyper::Request<Bytes>>,
+    shots: Vec<Request>,
     turn: Cell<usize>,
     schedule: Option<Schedule>,
     /// Arrivals of this thread: index `first`, `first + step`, …
@@ -99,6 +103,7 @@ struct Thread<'a> {
     claimed: Cell<u64>,
     over: Cell<bool>,
     due: Notify,
+    scratch: Scratch,
     tally: RefCell<Tally>,
 }
 
@@ -119,13 +124,16 @@ pub fn run(
         Model::Open { rate } => Some(Schedule::new(rate, plan.ramp, plan.hold)),
         Model::Closed => None,
     };
+    let shots = shots(plan, endpoint);
+    // Threads begin at different places of the mix.
+    let turn = Cell::new(index as usize % shots.len().max(1));
     let thread = Rc::new(Thread {
         plan,
         endpoint,
         shared,
         started,
-        shots: shots(plan, endpoint),
-        turn: Cell::new(index as usize),
+        shots,
+        turn,
         schedule,
         first: u64::from(index),
         step: u64::from(plan.threads),
@@ -133,15 +141,16 @@ pub fn run(
         claimed: Cell::new(0),
         over: Cell::new(false),
         due: Notify::new(),
+        scratch: connection::scratch(),
         tally: RefCell::new(Tally::new(seconds)),
     });
     // The remainder goes to the first threads, so that the sum is what was asked for.
     let connections = plan.connections / plan.threads + u32::from(index < plan.connections % plan.threads);
-    runtime.block_on(async {
-        let all = futures_util::future::join_all((0..connections).map(|_| thread.connection()));
-        let watch = async { tokio::join!(thread.pace(cancel), all) };
-        watch.await;
-    });
+    runtime.block_on(tokio::task::unconstrained(async {
+        // All in one task, without tokio's budget for fairness: one turn of the event loop serves everything that came in.
+        let mut all: FuturesUnordered<_> = (0..connections).map(|_| thread.connection()).collect();
+        tokio::join!(thread.pace(cancel), async { while all.next().await.is_some() {} });
+    }));
     // Released arrivals that nobody claimed were due and never sent.
     let unsent = thread.released.get() - thread.claimed.get();
     drop(runtime);
@@ -152,22 +161,10 @@ pub fn run(
 }
 
 /// The mix as ready-made requests.
-fn shots(plan: &Plan, endpoint: &Endpoint) -> Vec<hyper::Request<Bytes>> {
-    let mut out = Vec::new();
-    for shot in &plan.shots {
-        let mut request = hyper::Request::builder()
-            .method(shot.method.as_str())
-            .uri(shot.path.as_str())
-            .header("host", endpoint.authority())
-            .header("user-agent", concat!("hypercare/", env!("CARGO_PKG_VERSION")));
-        for (name, value) in &plan.headers {
-            request = request.header(name.as_str(), value.as_str());
-        }
-        if let Ok(request) = request.body(shot.body.clone()) {
-            out.extend(std::iter::repeat_n(request, shot.weight as usize));
-        }
-    }
-    out
+fn shots(plan: &Plan, endpoint: &Endpoint) -> Vec<Request> {
+    let authority = endpoint.authority();
+    let spelt = |shot: &Shot| std::iter::repeat_n(http1::spell(shot, &authority, &plan.headers), shot.weight as usize);
+    plan.shots.iter().flat_map(spelt).collect()
 }
 
 impl Thread<'_> {
@@ -247,10 +244,11 @@ impl Thread<'_> {
 
     async fn connection(&self) {
         let mut open: Option<Connection> = None;
+        let mut alarm = pin!(tokio::time::sleep(self.plan.timeout));
         while let Some(due) = self.claim().await {
-            let sent = Instant::now();
-            let outcome =
-                tokio::time::timeout(self.plan.timeout, self.shoot(&mut open)).await.unwrap_or(Err(Fault::Timeout));
+            // In the closed model nothing waits between the two.
+            let sent = if self.schedule.is_some() { Instant::now() } else { due };
+            let outcome = within(alarm.as_mut(), sent + self.plan.timeout, self.shoot(&mut open)).await;
             if outcome.is_err() {
                 open = None;
             }
@@ -261,24 +259,21 @@ impl Thread<'_> {
         }
     }
 
-    async fn shoot(&self, open: &mut Option<Connection>) -> Result<super::connection::Answer, Fault> {
-        if open.as_ref().is_none_or(Connection::is_closed) {
-            *open = Some(self.endpoint.connect().await.map_err(|e| e.fault)?);
+    async fn shoot(&self, open: &mut Option<Connection>) -> Result<Answer, Fault> {
+        if open.as_mut().is_none_or(|connection| !connection.is_open(&self.scratch)) {
+            *open = None;
         }
+        let connection = match open {
+            Some(connection) => connection,
+            // Boxed: what a handshake needs is not kept a thousand times while requests go to and fro.
+            None => open.insert(Box::pin(self.endpoint.connect()).await.map_err(|e| e.fault)?),
+        };
         let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
-        let shot = &self.shots[turn % self.shots.len()];
-        let mut request = hyper::Request::new(Full::new(shot.body().clone()));
-        *request.method_mut() = shot.method().clone();
-        *request.uri_mut() = shot.uri().clone();
-        *request.headers_mut() = shot.headers().clone();
-        match open {
-            Some(connection) => connection.send(request).await,
-            None => Err(Fault::Connect),
-        }
+        self.turn.set(if turn + 1 < self.shots.len() { turn + 1 } else { 0 });
+        connection.send(&self.shots[turn], &self.scratch).await
     }
 
-    fn record(&self, due: Instant, sent: Instant, outcome: &Result<super::connection::Answer, Fault>) {
+    fn record(&self, due: Instant, sent: Instant, outcome: &Result<Answer, Fault>) {
         let now = Instant::now();
         let failed = !matches!(outcome, Ok(answer) if answer.status < 500);
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
@@ -305,6 +300,29 @@ impl Thread<'_> {
             second.latency.saturating_record(latency);
         }
     }
+}
+
+/// `work`, or a time-out at `deadline`. The alarm is set anew only when it goes off: arming a timer for each request and
+/// taking it back costs more than the request.
+async fn within<T>(
+    mut alarm: Pin<&mut Sleep>,
+    deadline: Instant,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        while alarm.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= deadline {
+                return Poll::Ready(Err(Fault::Timeout));
+            }
+            alarm.as_mut().reset(deadline.into());
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 fn micros(d: Duration) -> u64 {
