@@ -213,6 +213,10 @@ pub struct GateContext {
     pub load_totals: Mutex<Option<LoadTotals>>,
     /// What the read of every file gave, by gate.
     pub swept: Swept,
+    /// The product's routes, made when the first gate asks.
+    pub inventory: super::inventory::Slot,
+    /// Actors who have signed in.
+    pub sessions: super::actors::Sessions,
     /// Answers of earlier runs. `None`: nothing is reused.
     pub cache: Option<Arc<Cache>>,
     /// What people have signed, and who may.

@@ -4,6 +4,7 @@
 //! `all()` is THE registry. Add a gate by adding one file and one line there. Read `context.rs`, then a reference gate
 //! of the kind you need: `security/headers.rs` (a target), `code/coverage.rs` (a report), `delivery/naming.rs` (git).
 
+pub mod actors;
 pub mod baseline;
 mod cache;
 pub mod context;
@@ -12,6 +13,7 @@ pub mod evidence;
 pub mod facts;
 pub mod forge;
 pub mod import;
+pub mod inventory;
 pub mod judge;
 pub mod manifests;
 pub mod not_built;
@@ -26,6 +28,7 @@ mod sweep;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod waiver;
+pub(crate) mod web;
 pub mod words;
 
 pub mod code;
@@ -276,6 +279,11 @@ pub fn all() -> Vec<Box<dyn Gate>> {
 pub struct Config {
     /// Hosts the gates may reach. Without one, each service's `url` is a passive target (active when it is loopback).
     pub target: Vec<Target>,
+    /// Accounts made for the check: `{ name = "alice", role = "user", bearer = "${env:HC_ALICE}" }`, or with `basic`, `cookie`,
+    /// `header`, `login`.
+    pub actor: Vec<actors::Actor>,
+    /// What the route inventory is made of.
+    pub routes: inventory::Config,
     /// What one gate may spend on one target.
     pub safety: Safety,
     /// `auto` (tag on HEAD, else manifest, else changelog) or the version to be released.
@@ -318,10 +326,14 @@ impl Config {
             ("release", "qa", self.release.qa.validate()),
             ("meta", "suppressions", self.meta.suppressions.validate()),
         ];
+        let own = [("routes", self.routes.validate())]
+            .into_iter()
+            .flat_map(|(table, result)| none(result).into_iter().map(move |p| p.under(&[table])));
+        let own: Vec<Problem> = own.chain(none(actors::Actor::validate(&self.actor))).collect();
         let under = |(section, gate, problems): (&'static str, &'static str, Vec<Problem>)| {
             problems.into_iter().map(move |p| p.under(&[section, gate]))
         };
-        tables.into_iter().flat_map(under).collect()
+        own.into_iter().chain(tables.into_iter().flat_map(under)).collect()
     }
 }
 

@@ -188,6 +188,8 @@ pub async fn run_gates(inputs: GateInputs) -> Result<Checked, RunError> {
         earlier: Mutex::default(),
         load_totals: Mutex::default(),
         swept: Default::default(),
+        inventory: Default::default(),
+        sessions: Default::default(),
         cache,
         people: people.clone(),
         fingerprint_key: options.fingerprint_key,

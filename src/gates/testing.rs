@@ -133,6 +133,8 @@ pub fn context(change: impl FnOnce(&mut GateContext)) -> (tempfile::TempDir, Gat
         earlier: Default::default(),
         load_totals: Default::default(),
         swept: Default::default(),
+        inventory: Default::default(),
+        sessions: Default::default(),
         cache: None,
         people: Default::default(),
         fingerprint_key: None,

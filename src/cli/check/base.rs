@@ -85,7 +85,11 @@ fn read(files: Vec<(PathBuf, String)>) -> Result<Config, String> {
 fn trade(config: &mut Config, agreed: &Config) -> Vec<String> {
     let mut differs = Vec::new();
     let keys = |config: &Config| {
-        [("target", serde_json::json!(config.gates.target)), ("safety", serde_json::json!(config.gates.safety))]
+        [
+            ("target", serde_json::json!(config.gates.target)),
+            ("safety", serde_json::json!(config.gates.safety)),
+            ("actor", serde_json::json!(config.gates.actor)),
+        ]
     };
     for ((key, own), (_, other)) in keys(config).into_iter().zip(keys(agreed)) {
         if own != other {
@@ -94,6 +98,7 @@ fn trade(config: &mut Config, agreed: &Config) -> Vec<String> {
     }
     config.gates.target = agreed.gates.target.clone();
     config.gates.safety = agreed.gates.safety.clone();
+    config.gates.actor = agreed.gates.actor.clone();
     for (name, service) in &mut config.service {
         let url = agreed.service.get(name).and_then(|s| s.url.clone());
         if service.url != url {

@@ -22,11 +22,11 @@ use url::Url;
 
 use self::calibrate::{NotFound, Uncertain};
 use self::entries::{ENTRIES, Entry};
-use super::web;
 use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Confidence, Finding, Outcome, Severity, Tier};
 use crate::gates::proof::{Fixture, Page, Proof};
+use crate::gates::web;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 use crate::net::address::is_loopback;
 use crate::net::safety::{Intent, Prober, Target};

@@ -22,11 +22,11 @@ use serde_json::{Value, json};
 
 use self::classes::{Collected, Role};
 use self::score::{Level, Mark, Sheet};
-use super::web;
 use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier, Verdict};
 use crate::gates::proof::{Fixture, Page, Proof};
+use crate::gates::web;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 use crate::net::NetError;
 use crate::net::safety::Intent;

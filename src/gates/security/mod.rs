@@ -2,7 +2,6 @@
 
 pub mod exposure;
 pub mod headers;
-mod web;
 
 use serde::{Deserialize, Serialize};
 

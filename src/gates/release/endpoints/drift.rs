@@ -7,13 +7,12 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use serde_json::Value as Json;
 
 use super::{Config, Role};
 use crate::domain::verdict::{Finding, Outcome, Severity};
 use crate::gates::context::Repo;
 use crate::gates::facts::Facts;
-use crate::gates::import::yaml;
+use crate::gates::inventory::{openapi, shape};
 use crate::gates::routes::{self, Inventory, Route};
 
 /// Documents of large products are a few MiB.
@@ -22,7 +21,6 @@ const DOCUMENTS_MAX: usize = 20;
 /// Findings of each kind; the evidence has more.
 const LISTED_MAX: usize = 20;
 const ROWS_MAX: usize = 500;
-const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
 /// One operation of a document.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -62,62 +60,13 @@ pub(super) fn beside(mut outcome: Outcome, repo: &Repo, facts: &Facts, config: &
 
 fn operations(repo: &Repo, file: &str) -> Vec<Operation> {
     let text = repo.read_text(file, FILE_BYTES_MAX).unwrap_or_default();
-    let document: Option<Json> = match file.ends_with(".json") {
-        true => serde_json::from_str(&text).ok(),
-        false => yaml::documents(&text).ok().and_then(|all| all.into_iter().next()),
-    };
-    let Some(document) = document else { return Vec::new() };
-    let base = base(&document);
-    let mut out = Vec::new();
-    for (path, item) in document["paths"].as_object().into_iter().flatten().filter(|(path, _)| path.starts_with('/')) {
-        for method in METHODS.iter().filter(|method| item[**method].is_object()) {
-            let whole = format!("{base}{path}");
-            out.push(Operation {
-                method: method.to_ascii_uppercase(),
-                path: whole,
-                file: file.to_string(),
-                bare: shape(path),
-            });
-        }
-    }
-    out
-}
-
-/// The path of the first server (OpenAPI 3), or `basePath` (Swagger 2).
-fn base(document: &Json) -> String {
-    let server = document["servers"][0]["url"].as_str().unwrap_or_default();
-    let path = match server.split_once("://") {
-        Some((_, rest)) => rest.find('/').map_or("", |at| &rest[at..]),
-        None => server,
-    };
-    let path = if path.is_empty() { document["basePath"].as_str().unwrap_or_default() } else { path };
-    let path = path.trim_end_matches('/');
-    if path.starts_with('/') && !path.contains('{') { path.to_string() } else { String::new() }
-}
-
-/// A template without names of parameters: `/users/{}`.
-fn shape(template: &str) -> String {
-    let mut out = String::new();
-    let mut depth = 0u32;
-    for c in template.trim_end_matches('/').chars() {
-        match c {
-            '{' => {
-                depth += 1;
-                if depth == 1 {
-                    out.push('{');
-                }
-            }
-            '}' => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    out.push('}');
-                }
-            }
-            _ if depth == 0 => out.push(c),
-            _ => {}
-        }
-    }
-    if out.is_empty() { "/".into() } else { out }
+    let Some(document) = openapi::parse(&text, file.ends_with(".json")) else { return Vec::new() };
+    let base = openapi::base(&document);
+    let told = openapi::read(&document).into_iter().map(|told| {
+        let bare = shape(told.template.strip_prefix(&base).unwrap_or(&told.template));
+        Operation { method: told.method, path: told.template, file: file.to_string(), bare }
+    });
+    told.collect()
 }
 
 /// `None`: no route was read, or nobody declares any in a way that we know.
@@ -234,30 +183,5 @@ mod tests {
         assert_eq!(told(&stranger), [""; 0], "another product's document");
         let broken = [("package.json", EXPRESS), ("src/app.js", APP), ("openapi.yaml", "openapi: 3.1.0\npaths: [\n")];
         assert_eq!(told(&broken), [""; 0]);
-    }
-
-    #[test]
-    fn shapes_and_bases() {
-        for (template, expect) in
-            [("/a/{id}/", "/a/{}"), ("/", "/"), ("/a/{x:[0-9]{2}}", "/a/{}"), ("/a}", "/a}"), ("", "/")]
-        {
-            assert_eq!(shape(template), expect, "{template}");
-        }
-        for (document, expect) in [
-            (serde_json::json!({"servers": [{"url": "https://x.example/v1/"}]}), "/v1"),
-            (serde_json::json!({"servers": [{"url": "/v2"}]}), "/v2"),
-            (serde_json::json!({"servers": [{"url": "https://{host}/{v}"}]}), ""),
-            (serde_json::json!({"basePath": "/v3"}), "/v3"),
-            (serde_json::json!({}), ""),
-        ] {
-            assert_eq!(base(&document), expect, "{document}");
-        }
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn never_panics(template in "[a-z{}/:*\u{e4}]{0,40}") {
-            let _ = shape(&template);
-        }
     }
 }

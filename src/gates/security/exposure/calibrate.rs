@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::gates::security::web;
+use crate::gates::web;
 use crate::net::safety::Prober;
 use crate::net::{NetError, Request, Response};
 

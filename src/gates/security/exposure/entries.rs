@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::calibrate::NotFound;
 use crate::domain::verdict::{Confidence, Severity};
-use crate::gates::security::web;
+use crate::gates::web;
 use crate::net::Response;
 
 #[derive(Deserialize)]

@@ -2,9 +2,9 @@
 
 use url::Url;
 
-use super::super::web;
 use super::Config;
 use super::score::{Level, Mark};
+use crate::gates::web;
 use crate::net::address::is_loopback;
 use crate::net::safety::Prober;
 use crate::net::{NetError, Request, Response};

@@ -3,10 +3,10 @@
 //! Points are HTTP Observatory's. Bonuses count only when the score without them is at least 90, so that extras do not
 //! buy off a hole.
 
-use super::super::web;
 use super::classes::{Role, Seen};
 use super::csp;
 use crate::domain::verdict::Severity;
+use crate::gates::web;
 
 /// Below this the bonuses are not counted.
 const BONUS_FROM: i32 = 90;

@@ -12,7 +12,7 @@ use crate::net::{NetError, Response};
 const PAGE_BYTES_MAX: usize = 512 * 1024;
 
 /// What a gate answers when it could not even look.
-pub(super) fn trouble(error: &NetError) -> Outcome {
+pub(crate) fn trouble(error: &NetError) -> Outcome {
     let text = error.to_string();
     match error {
         NetError::Refused(why) => Outcome::error("refused", why.clone()),
@@ -23,22 +23,22 @@ pub(super) fn trouble(error: &NetError) -> Outcome {
     }
 }
 
-pub(super) fn media_type(response: &Response) -> String {
+pub(crate) fn media_type(response: &Response) -> String {
     let value = response.header("content-type").unwrap_or("");
     value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
 }
 
-pub(super) fn is_html(response: &Response) -> bool {
+pub(crate) fn is_html(response: &Response) -> bool {
     matches!(media_type(response).as_str(), "text/html" | "application/xhtml+xml")
 }
 
-pub(super) fn is_json(response: &Response) -> bool {
+pub(crate) fn is_json(response: &Response) -> bool {
     let kind = media_type(response);
     kind == "application/json" || kind.ends_with("+json")
 }
 
 /// Attributes of every `<name …>` of a page, in order. Names in lower case, the few entities that matter resolved.
-pub(super) fn tags(html: &str, name: &str) -> Vec<BTreeMap<String, String>> {
+pub(crate) fn tags(html: &str, name: &str) -> Vec<BTreeMap<String, String>> {
     static TAG: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r#"(?s)<([a-zA-Z][a-zA-Z0-9]*)((?:\s+|"[^"]*"|'[^']*'|[^>"'])*)>"#).expect("fixed")
     });
@@ -62,8 +62,42 @@ pub(super) fn tags(html: &str, name: &str) -> Vec<BTreeMap<String, String>> {
         .collect()
 }
 
+/// A form of a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Form {
+    /// `GET` or `POST`.
+    pub method: String,
+    pub action: String,
+    /// Names of its fields, with the value that a browser would send.
+    pub fields: Vec<(String, Option<String>)>,
+}
+
+/// The forms of a page, in order.
+pub(crate) fn forms(html: &str) -> Vec<Form> {
+    static FORM: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(?is)<form\b.*?(?:</form>|\z)").expect("fixed"));
+    FORM.find_iter(head_of(html))
+        .filter_map(|form| {
+            let form = form.as_str();
+            let own = tags(form, "form").into_iter().next()?;
+            let method = own.get("method").map_or("GET".into(), |m| m.to_ascii_uppercase());
+            let mut fields = Vec::new();
+            for tag in ["input", "select", "textarea"] {
+                for mut field in tags(form, tag) {
+                    let kind = field.get("type").map(|t| t.to_ascii_lowercase()).unwrap_or_default();
+                    let Some(name) = field.remove("name").filter(|name| !name.is_empty()) else { continue };
+                    if !matches!(kind.as_str(), "submit" | "button" | "image" | "reset") {
+                        fields.push((name, field.remove("value").filter(|value| !value.is_empty())));
+                    }
+                }
+            }
+            let action = own.get("action").cloned().unwrap_or_default();
+            Some(Form { method: if method == "POST" { method } else { "GET".into() }, action, fields })
+        })
+        .collect()
+}
+
 /// Title and first heading of a page, without markup; empty when it has neither.
-pub(super) fn heading(html: &str) -> String {
+pub(crate) fn heading(html: &str) -> String {
     static HEADING: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"(?is)<(?:title|h1)\b[^>]*>(.*?)</(?:title|h1)>").expect("fixed"));
     static MARKUP: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"<[^>]*>").expect("fixed"));
@@ -81,7 +115,7 @@ fn head_of(html: &str) -> &str {
 
 /// 0 (nothing in common) to 1 (the same words): the share of words two texts have in common. Words with digits are left
 /// out, so that times and request ids do not make a page unlike itself.
-pub(super) fn similarity(a: &str, b: &str) -> f64 {
+pub(crate) fn similarity(a: &str, b: &str) -> f64 {
     let words = |text: &str| -> BTreeSet<String> {
         head_of(text)
             .split(|c: char| !c.is_alphanumeric())
@@ -98,7 +132,7 @@ pub(super) fn similarity(a: &str, b: &str) -> f64 {
 }
 
 /// The run's id as it may stand in a host name or path.
-pub(super) fn canary(run: &str) -> String {
+pub(crate) fn canary(run: &str) -> String {
     let safe: String = run.chars().filter(char::is_ascii_alphanumeric).take(24).collect();
     format!("hc-{}", safe.to_ascii_lowercase())
 }
@@ -117,6 +151,24 @@ mod tests {
             ("https://cdn.example/b.js", "sha384-x>y")
         );
         assert_eq!(heading("<title>A <b>b</b></title><h1 class=x>C</h1>"), "A b C");
+    }
+
+    #[test]
+    fn forms_tell_where_they_go_and_what_they_send() {
+        let page = "<form action='/find'><input name=q value=''><input type=submit name=go></form>\
+            <FORM method=post action=\"/cart\"><input type=hidden name=tea value=7><select name='size'></select></FORM>";
+        let field = |name: &str, value: Option<&str>| (name.to_string(), value.map(str::to_string));
+        assert_eq!(
+            forms(page),
+            [
+                Form { method: "GET".into(), action: "/find".into(), fields: vec![field("q", None)] },
+                Form {
+                    method: "POST".into(),
+                    action: "/cart".into(),
+                    fields: vec![field("tea", Some("7")), field("size", None)],
+                },
+            ]
+        );
     }
 
     #[test]
