@@ -7,6 +7,7 @@
 pub mod actors;
 pub mod baseline;
 mod cache;
+pub(crate) mod calibrate;
 pub mod context;
 pub mod decision;
 pub mod evidence;

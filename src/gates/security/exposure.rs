@@ -2,11 +2,10 @@
 //!
 //! Why at launch: a served `.git` or `.env` is the whole company in one GET, and scanners look for it within minutes of
 //! the first DNS record. Touches the target with some 170 passive GETs of at most 64 KiB. First it learns what "not
-//! found" looks like (`exposure/calibrate.rs`); a hit then needs the content's fingerprint, never a 200 alone, so that
+//! found" looks like (`gates/calibrate.rs`); a hit then needs the content's fingerprint, never a 200 alone, so that
 //! single-page apps stay clean. The list is `exposure/entries.toml`. Ports are not scanned yet.
 //! Sources: WSTG-CONF-03 to 06, WSTG-INFO-03, ASVS 5 13.4. Fix: deny it at the edge and rotate what it showed.
 
-mod calibrate;
 mod entries;
 #[cfg(test)]
 mod tests;
@@ -20,11 +19,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use url::Url;
 
-use self::calibrate::{NotFound, Uncertain};
 use self::entries::{ENTRIES, Entry};
 use crate::domain::problem::Problem;
 use crate::domain::service::Profile;
 use crate::domain::verdict::{Class, Confidence, Finding, Outcome, Severity, Tier};
+use crate::gates::calibrate::{self, NotFound};
 use crate::gates::proof::{Fixture, Page, Proof};
 use crate::gates::web;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
@@ -74,8 +73,6 @@ impl Config {
     }
 }
 
-/// What is read of one answer: fingerprints stand at the beginning.
-const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Requests under way at once; the guard's own limit may be lower.
 const CONCURRENCY: usize = 4;
 /// Bundles whose source maps are asked for.
@@ -149,12 +146,8 @@ async fn check(ctx: &GateContext) -> Result<Outcome, Box<Outcome>> {
     }
     let prober = ctx.prober(ABOUT.id, Intent::Passive);
     let canary = web::canary(&ctx.guard.run);
-    let not_found = calibrate::calibrate(&prober, &target.url, &canary).await.map_err(|uncertain| match uncertain {
-        Uncertain::Net(error) => Box::new(web::trouble(&error)),
-        Uncertain::Unstable(what) => Box::new(
-            Outcome::error("noisy", what).hint("give unknown paths one stable answer, or look at one instance alone"),
-        ),
-    })?;
+    let not_found =
+        calibrate::calibrate(&prober, &target.url, &canary).await.map_err(|uncertain| Box::new(uncertain.outcome()))?;
     let mut scan = Scan::default();
     let asks: Vec<BoxFuture<'_, _>> = ENTRIES.iter().map(|entry| ask(&prober, &target.url, entry).boxed()).collect();
     let mut asked = futures_util::stream::iter(asks).buffered(CONCURRENCY);
