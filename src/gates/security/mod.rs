@@ -1,5 +1,7 @@
 //! Section `security`: one file per gate.
 
+pub mod auth;
+pub mod authz;
 pub mod exposure;
 pub mod headers;
 
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    pub auth: auth::Config,
+    pub authz: authz::Config,
     pub exposure: exposure::Config,
     pub headers: headers::Config,
 }
