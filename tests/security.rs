@@ -158,3 +158,28 @@ fn authz_finds_foreign_objects_and_roles_beyond_their_rights() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn injection_finds_each_interpreter_and_lets_a_sound_library_pass() {
+    let mut wrong = Vec::new();
+    for (fault, expect) in [
+        ("", "pass"),
+        ("xss", "fail reflected-xss"),
+        ("attribute", "fail reflected-xss"),
+        ("sql-text", "fail sql-injection"),
+        ("sql-blind", "fail sql-injection"),
+        ("sql-number", "fail sql-injection"),
+        ("traversal", "fail path-traversal"),
+        ("template", "fail template-injection"),
+        ("redirect", "fail open-redirect"),
+    ] {
+        let script = support::root().join("tests/security/library.py");
+        let shop = Shop::start(Command::new(support::python()).arg(script).arg(fault));
+        let dir = repository("library.py", "[gates]\nsafety = { rps = 400, concurrency = 8, max_requests = 5000 }\n");
+        let row = check(dir.path(), &shop, "security.injection");
+        if told(&row) != expect {
+            wrong.push(format!("{fault:?}: {} instead of {expect}\n{row:#}", told(&row)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

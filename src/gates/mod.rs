@@ -237,7 +237,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(security::auth::Auth),
         Box::new(security::authz::Authz),
         Box::new(security::exposure::Exposure),
-        later(&not_built::SECURITY_INJECTION),
+        Box::new(security::injection::Injection),
         later(&not_built::SECURITY_RATE_LIMIT),
         Box::new(security::headers::Headers),
         // performance
@@ -315,6 +315,7 @@ impl Config {
             ("security", "authz", none(self.security.authz.validate())),
             ("security", "exposure", none(self.security.exposure.validate())),
             ("security", "headers", none(self.security.headers.validate())),
+            ("security", "injection", none(self.security.injection.validate())),
             ("performance", "load", self.performance.load.validate()),
             ("performance", "media_offload", self.performance.media_offload.validate()),
             ("monitoring", "metrics", self.monitoring.metrics.validate()),

@@ -88,23 +88,6 @@ pub static DELIVERY_STAGING: About = About {
     fix: "deploy this release to staging first, then run the tests there",
 };
 
-pub static SECURITY_INJECTION: About = About {
-    id: "security.injection",
-    section: Section::Security,
-    class: Class::A,
-    line: "checked for XSS, SQLi, path traversal",
-    min_tier: Tier::E2,
-    attestable: false,
-    stage: Stage::Active,
-    lock: Lock::TargetActive,
-    needs: &["security.authz"],
-    timeout: ACTIVE,
-    skipped_for: &[Profile::Worker, Profile::StaticSite],
-    reads: "the parameters of every route, probed with canaries that change nothing",
-    decides: "no canary is reflected unencoded, changes a query, or leaves its folder",
-    fix: "use bound parameters, contextual encoding, and resolve paths under their root",
-};
-
 pub static SECURITY_RATE_LIMIT: About = About {
     id: "security.rate_limit",
     section: Section::Security,

@@ -312,10 +312,9 @@ impl Asking<'_> {
             }
             let private = sensitive::why(operation, &[]) == Some(Why::Word);
             if paths.len() > 1 && paths.windows(2).all(|pair| pair[0] == pair[1]) {
-                match private {
-                    true => scan.same_lists.push(operation.name()),
-                    // A catalogue that one must sign in for.
-                    false => {}
+                // Otherwise it is a catalogue that one must sign in for.
+                if private {
+                    scan.same_lists.push(operation.name());
                 }
                 continue;
             }

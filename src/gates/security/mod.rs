@@ -4,6 +4,7 @@ pub mod auth;
 pub mod authz;
 pub mod exposure;
 pub mod headers;
+pub mod injection;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,4 +16,5 @@ pub struct Config {
     pub authz: authz::Config,
     pub exposure: exposure::Config,
     pub headers: headers::Config,
+    pub injection: injection::Config,
 }

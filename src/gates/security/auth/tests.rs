@@ -37,14 +37,13 @@ async fn asked(orders: impl Fn(&str) -> Served + Send + Sync + 'static) -> Outco
         ctx.facts = Arc::new(crate::gates::facts::Facts::look(&repo));
         ctx.repo = Some(repo);
         ctx.target = Some(Target { name: "staging".into(), url, ops_url: None, active: true, load: false });
-        let mut config = crate::gates::Config::default();
-        config.actor = vec![crate::gates::actors::Actor {
+        let actor = vec![crate::gates::actors::Actor {
             name: "ann".into(),
             role: "user".into(),
             bearer: Some(crate::domain::secret::Secret::File(secrets.path().join("t"))),
             ..Default::default()
         }];
-        ctx.config = Arc::new(config);
+        ctx.config = Arc::new(crate::gates::Config { actor, ..Default::default() });
     });
     Auth.check(&ctx).await
 }

@@ -117,16 +117,16 @@ fn cell_finding(
             format!("{role} is refused at {route}, which the matrix allows"),
             "let the role in, or correct the matrix",
         ),
+        // Where people have not decided, the name of the path speaks.
+        (None | Some(None), Cell::Allowed) if words && above => {
+            ("role-exceeds", Severity::Critical, format!("{role} is let in at {route}"), "check the role in the router")
+        }
         (Some(None), Cell::Allowed | Cell::Denied) => (
             "undecided",
             Severity::Low,
             format!("the matrix says nothing about {role} at {route}"),
             "decide, and write it into the matrix",
         ),
-        // Before people have agreed, the name of the path speaks.
-        (None | Some(None), Cell::Allowed) if words && above => {
-            ("role-exceeds", Severity::Critical, format!("{role} is let in at {route}"), "check the role in the router")
-        }
         _ => return None,
     };
     let finding = Finding::new(rule, severity, message).route(route).fix(fix).identified_by(&[
