@@ -9,6 +9,7 @@ pub mod baseline;
 mod cache;
 pub(crate) mod calibrate;
 pub mod context;
+pub mod database;
 pub mod decision;
 pub mod evidence;
 pub mod facts;
@@ -243,7 +244,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         // performance
         Box::new(performance::load::Load),
         later(&not_built::PERFORMANCE_CONCURRENCY),
-        later(&not_built::PERFORMANCE_DB_INDEX),
+        Box::new(performance::db_index::DbIndex),
         later(&not_built::PERFORMANCE_CACHING),
         Box::new(performance::media_offload::MediaOffload),
         later(&not_built::PERFORMANCE_PAYLOAD),
@@ -283,6 +284,8 @@ pub struct Config {
     /// Accounts made for the check: `{ name = "alice", role = "user", bearer = "${env:HC_ALICE}" }`, or with `basic`, `cookie`,
     /// `header`, `login`.
     pub actor: Vec<actors::Actor>,
+    /// The target's database: `{ url = "${env:DATABASE_URL}" }`.
+    pub database: database::Config,
     /// What the route inventory is made of.
     pub routes: inventory::Config,
     /// What one gate may spend on one target.
@@ -315,6 +318,7 @@ impl Config {
             ("security", "authz", none(self.security.authz.validate())),
             ("security", "exposure", none(self.security.exposure.validate())),
             ("security", "headers", none(self.security.headers.validate())),
+            ("performance", "db_index", none(self.performance.db_index.validate())),
             ("performance", "load", self.performance.load.validate()),
             ("performance", "media_offload", self.performance.media_offload.validate()),
             ("monitoring", "metrics", self.monitoring.metrics.validate()),
@@ -329,7 +333,7 @@ impl Config {
             ("release", "qa", self.release.qa.validate()),
             ("meta", "suppressions", self.meta.suppressions.validate()),
         ];
-        let own = [("routes", self.routes.validate())]
+        let own = [("database", self.database.validate()), ("routes", self.routes.validate())]
             .into_iter()
             .flat_map(|(table, result)| none(result).into_iter().map(move |p| p.under(&[table])));
         let own: Vec<Problem> = own.chain(none(actors::Actor::validate(&self.actor))).collect();

@@ -145,23 +145,6 @@ pub static PERFORMANCE_CONCURRENCY: About = About {
     fix: "seed test users and widen what saturates first",
 };
 
-pub static PERFORMANCE_DB_INDEX: About = About {
-    id: "performance.db_index",
-    section: Section::Performance,
-    class: Class::B,
-    line: "DB indexed properly (EXPLAIN ANALYZE used)",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Exclusive,
-    lock: Lock::TargetExclusive,
-    needs: &["performance.load"],
-    timeout: ACTIVE,
-    skipped_for: &[Profile::StaticSite],
-    reads: "statement statistics and plans after the load test",
-    decides: "no costly statement scans where an index would serve",
-    fix: "create the named index",
-};
-
 pub static PERFORMANCE_CACHING: About = About {
     id: "performance.caching",
     section: Section::Performance,
