@@ -225,7 +225,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(code::review::Review),
         Box::new(code::coverage::Coverage),
         later(&not_built::CODE_EDGE_CASES),
-        later(&not_built::CODE_N_PLUS_ONE),
+        Box::new(code::n_plus_one::NPlusOne),
         Box::new(code::leftover_debug::LeftoverDebug),
         Box::new(code::secrets::Secrets),
         // delivery
@@ -309,6 +309,7 @@ impl Config {
         let tables = [
             ("code", "coverage", self.code.coverage.validate()),
             ("code", "leftover_debug", self.code.leftover_debug.validate()),
+            ("code", "n_plus_one", none(self.code.n_plus_one.validate())),
             ("code", "review", self.code.review.validate()),
             ("code", "secrets", self.code.secrets.validate()),
             ("delivery", "env_config", self.delivery.env_config.validate()),

@@ -54,23 +54,6 @@ pub static CODE_EDGE_CASES: About = About {
     fix: "validate each parameter at the boundary and answer 400 or 422",
 };
 
-pub static CODE_N_PLUS_ONE: About = About {
-    id: "code.n_plus_one",
-    section: Section::Code,
-    class: Class::B,
-    line: "no N+1 queries (GraphQL/ORM optimized)",
-    min_tier: Tier::E2,
-    attestable: false,
-    stage: Stage::Exclusive,
-    lock: Lock::TargetExclusive,
-    needs: &[],
-    timeout: ACTIVE,
-    skipped_for: &[Profile::StaticSite],
-    reads: "database statement counters or spans while list routes are asked for few and for many items",
-    decides: "the number of statements does not grow with the number of items",
-    fix: "load related rows in one query (include, preload, join, data loader)",
-};
-
 pub static DELIVERY_STAGING: About = About {
     id: "delivery.staging",
     section: Section::Delivery,

@@ -1,9 +1,10 @@
 //! The product's database as gates look at it: one door (`session.rs`), read-only and bounded, and behind it the counters of
-//! statements (`statements.rs`), plans (`plans.rs`) and the catalog (`catalog.rs`). PostgreSQL 13 and later. All SQL that
+//! statements (`statements.rs`), plans (`plans.rs`, `reading.rs`) and the catalog (`catalog.rs`). PostgreSQL 13 and later. All SQL that
 //! gates speak stands in this folder. The address is a secret reference; outputs show host and name of the database alone.
 
 pub mod catalog;
 pub mod plans;
+pub mod reading;
 mod session;
 pub mod statements;
 
