@@ -4,11 +4,14 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use support::postgres::Postgres;
+use support::wait_within;
 
 const PASSWORD: &str = "verysecretpassword";
 
@@ -205,4 +208,98 @@ fn what_cannot_be_judged_is_said_so() {
     let plain = tempfile::tempdir().unwrap();
     std::fs::write(plain.path().join("main.go"), "package main\n").unwrap();
     says(&check(plain.path(), gate, "", &[]), "skip", "no-db", &[]);
+}
+
+/// Flask with SQLAlchemy. Ended when the test ends, however it ends.
+struct App {
+    child: Child,
+    port: u16,
+}
+
+impl App {
+    fn start(shop: &Shop, mode: &str) -> App {
+        let url = shop.server.url("shop", PASSWORD, "shop").replacen("postgresql:", "postgresql+psycopg2:", 1);
+        let mut child = Command::new(support::python())
+            .arg(support::root().join("tests/fixtures/n_plus_one/app.py"))
+            .env("MODE", mode)
+            .env("SHOP_DATABASE_URL", url)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().parse().expect("the shop prints its port: run tests/setup.sh");
+        App { child, port }
+    }
+    fn url(&self) -> String {
+        format!("http://127.0.0.1:{}/", self.port)
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_list_that_asks_once_per_item_is_told_from_one_that_does_not() {
+    let shop = Shop::open();
+    shop.server.sql(
+        "shop",
+        &format!("create role shop login password '{PASSWORD}'; grant select on all tables in schema public to shop"),
+    );
+    let source = support::root().join("tests/fixtures/n_plus_one/app.py");
+    std::fs::copy(source, shop.dir.path().join("app.py")).unwrap();
+    std::fs::write(shop.dir.path().join("requirements.txt"), "flask==3.1.3\nsqlalchemy==2.0.44\n").unwrap();
+    let gate = "code.n_plus_one";
+    let quick = ["--set", "code.n_plus_one.idle=1s", "--set", "safety.rps=200"];
+    let look = |app: &App, url: &str| {
+        let target = app.url();
+        check(shop.dir.path(), gate, url, &[&quick[..], &["--url", &target]].concat())
+    };
+
+    let lazy = App::start(&shop, "lazy");
+    let row = look(&lazy, &shop.url());
+    says(&row, "fail", "", &["n1-scaling"]);
+    let hint = row["hint"].as_str().unwrap();
+    assert!(hint.starts_with("GET /orders runs \"SELECT customers.id") && hint.contains("20x for 20 items and 2x for 2"), "{hint}");
+    assert!(hint.contains("selectinload") && hint.contains("app.py:"), "{hint}");
+
+    says(&look(&App::start(&shop, "lazy-fixed"), &shop.url()), "fail", "", &["n1-per-item"]);
+    says(&look(&App::start(&shop, "selectin"), &shop.url()), "pass", "", &[]);
+    let constant = App::start(&shop, "constant");
+    says(&look(&constant, &shop.url()), "pass", "", &[]);
+    says(&look(&App::start(&shop, "closed"), &shop.url()), "error", "no-credentials", &[]);
+
+    // The counters of a database that is not the target's.
+    shop.server.sql("postgres", "create database other");
+    shop.server.sql("other", "create extension pg_stat_statements");
+    let other = shop.server.url("looker", PASSWORD, "other");
+    says(&look(&constant, &other), "error", "path-mismatch", &[]);
+
+    // Somebody else at work: a role that counts, and then one that does not.
+    shop.server.sql("postgres", "create role batch superuser login");
+    let script = shop.server.folder().join("batch.sql");
+    std::fs::write(&script, "select count(*) from customers where id < 10;\n").unwrap();
+    let mut batch = shop.server.client("pgbench");
+    batch.env("PGUSER", "batch").args(["-n", "-c", "1", "-R", "200", "-T", "60", "-f"]).arg(&script).arg("shop");
+    let mut batch = App { child: batch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap(), port: 0 };
+    wait_within(Duration::from_secs(20), "pgbench", || {
+        let calls = "select coalesce(sum(calls), 0) from pg_stat_statements where query like '%id < $1%'";
+        shop.server.sql("shop", calls).parse::<u64>().ok().filter(|calls| *calls > 20)
+    });
+    says(&look(&constant, &shop.url()), "error", "noisy", &[]);
+    let ignoring = "[gates]\ndatabase = { url = \"${env:HC_TEST_DATABASE_URL}\", ignore_users = [\"batch\"] }\n";
+    std::fs::write(shop.dir.path().join("hypercare.toml"), ignoring).unwrap();
+    says(&look(&constant, &shop.url()), "pass", "", &[]);
+    assert!(batch.child.try_wait().unwrap().is_none(), "pgbench ended early");
+
+    let url = constant.url();
+    drop(constant);
+    let stopped = check(shop.dir.path(), gate, &shop.url(), &[&quick[..], &["--url", &url]].concat());
+    says(&stopped, "error", "unreachable", &[]);
 }

@@ -21,7 +21,15 @@ declare -A debian=(
   [gcovr]=gcovr
   [gcc]=gcc
 )
+# These put no command on PATH: their programs lie in a folder of their version.
+declare -A files=(
+  [/usr/share/postgresql/*/extension/pg_stat_statements.control]=postgresql
+)
 missing=()
+for file in "${!files[@]}"; do
+  # shellcheck disable=SC2086 # the pattern is to be expanded
+  ls $file >/dev/null 2>&1 || missing+=("${files[$file]}")
+done
 for command in "${!debian[@]}"; do
   command -v "$command" >/dev/null || [ -x "/usr/sbin/$command" ] || missing+=("${debian[$command]}")
 done

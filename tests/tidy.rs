@@ -128,7 +128,9 @@ fn sql_lives_in_the_store() {
     };
     let wrong: Vec<String> = files("src", ".rs")
         .into_iter()
-        .filter(|(file, text)| room(file) != "store" && !SQL_ELSEWHERE.iter().any(|own| file.starts_with(own)) && speaks(text))
+        .filter(|(file, text)| {
+            room(file) != "store" && !SQL_ELSEWHERE.iter().any(|own| file.starts_with(own)) && speaks(text)
+        })
         .map(|(file, _)| file)
         .collect();
     assert!(wrong.is_empty(), "SQL outside src/store: {wrong:?}");

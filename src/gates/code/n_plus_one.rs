@@ -154,14 +154,16 @@ fn judge(seen: &Seen, config: &Config, facts: &Facts) -> Outcome {
         Outcome::error("nothing-to-inspect", format!("no list has {ITEMS_MIN} items: they cannot show it"))
             .hint("fill the staging database, so that lists have twenty items")
     } else if calls == 0.0 {
-        Outcome::error("path-mismatch", format!("no statement was counted in {}: it is not this target's database", seen.place))
-            .hint("name the target's own database in [gates] database")
+        Outcome::error(
+            "path-mismatch",
+            format!("no statement was counted in {}: it is not this target's database", seen.place),
+        )
+        .hint("name the target's own database in [gates] database")
     } else if let Some(worst) = findings.first() {
         Outcome::warn(worst.message.clone()).hint(format!("{}. {}", worst.message, worst.fix))
     } else if (covered as f64) < known as f64 * FLOOR {
-        Outcome::warn(format!("{routes} could be measured, and none grows")).hint(
-            "fill the staging database, and name an account that may see the other lists: [[gates.actor]]",
-        )
+        Outcome::warn(format!("{routes} could be measured, and none grows"))
+            .hint("fill the staging database, and name an account that may see the other lists: [[gates.actor]]")
     } else {
         Outcome::pass(format!("{routes} run as many statements for many items as for few"))
     };

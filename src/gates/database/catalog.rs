@@ -92,7 +92,8 @@ impl Catalog {
 }
 
 /// Schemas of the server's own.
-const FOREIGN: &str = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_temp%'";
+const FOREIGN: &str =
+    "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_temp%'";
 
 impl Session {
     pub async fn catalog(&mut self) -> Result<Catalog, DbError> {
@@ -195,7 +196,13 @@ fn index(row: &[Option<String>]) -> Index {
 }
 
 fn bare_key(row: &[Option<String>]) -> BareKey {
-    BareKey { schema: text(row, 0), table: text(row, 1), name: text(row, 2), columns: text(row, 3), target: text(row, 4) }
+    BareKey {
+        schema: text(row, 0),
+        table: text(row, 1),
+        name: text(row, 2),
+        columns: text(row, 3),
+        target: text(row, 4),
+    }
 }
 
 #[cfg(test)]
@@ -223,7 +230,10 @@ mod tests {
     fn needless_indexes() {
         let needless = |index: &Index, other: Index| index.covered_by(&[index.clone(), other]).is_some();
         let single = of("b", "2:10:0:0");
-        assert!(needless(&single, of("a", "2:10:0:0")) && !needless(&of("a", "2:10:0:0"), single.clone()), "one of two");
+        assert!(
+            needless(&single, of("a", "2:10:0:0")) && !needless(&of("a", "2:10:0:0"), single.clone()),
+            "one of two"
+        );
         assert!(needless(&single, of("c", "2:10:0:0,3:10:0:0")), "a prefix");
         assert!(!needless(&single, of("c", "3:10:0:0,2:10:0:0")) && !needless(&single, of("c", "22:10:0:0")));
         assert!(!needless(&single, Index { condition: "(state = 'open')".into(), ..of("a", "2:10:0:0") }), "partial");

@@ -64,16 +64,18 @@ pub async fn open(ctx: &GateContext) -> Result<Session, Box<Outcome>> {
 
 /// No address is configured: skip with proof when the repository has no database, else an error that names the key.
 fn unnamed(ctx: &GateContext) -> Outcome {
-    let databases: Vec<_> = ctx.facts.of("database").chain(ctx.facts.of("migrations")).chain(ctx.facts.of("orm")).collect();
+    let databases: Vec<_> =
+        ctx.facts.of("database").chain(ctx.facts.of("migrations")).chain(ctx.facts.of("orm")).collect();
     match (&ctx.repo, databases.first()) {
         (Some(repo), None) => Outcome::skip(
             "no-db",
             format!("no driver, address, migration or service of a database in {} files", repo.files.len()),
         ),
         (None, _) => Outcome::error("no-database", "no repository and no address of a database to look at"),
-        (_, Some(fact)) => {
-            Outcome::error("no-database", format!("{} is used ({}), and its address is not known", fact.value, fact.place()))
-        }
+        (_, Some(fact)) => Outcome::error(
+            "no-database",
+            format!("{} is used ({}), and its address is not known", fact.value, fact.place()),
+        ),
     }
     .hint("[gates] database = { url = \"${env:DATABASE_URL}\" }: a role that may only read, with pg_read_all_stats")
 }

@@ -154,7 +154,8 @@ fn cell(rows: &[super::session::Record]) -> Option<&str> {
 /// `interval $1` is no syntax: literals with their type before them lost their quotes.
 fn without_typed_literals(text: &str) -> String {
     static TYPED: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?i)\b(interval|date|timestamptz|timestamp|time|uuid|inet|json|jsonb)\s+(\$\d+)").expect("a pattern of ours")
+        Regex::new(r"(?i)\b(interval|date|timestamptz|timestamp|time|uuid|inet|json|jsonb)\s+(\$\d+)")
+            .expect("a pattern of ours")
     });
     TYPED.replace_all(text, "$2::$1").into_owned()
 }
@@ -225,10 +226,12 @@ impl Walk<'_> {
             self.conditions.extend(node[key].as_str().map(str::to_string));
         }
         if limited && kind.ends_with("Sort") {
-            self.sorts.extend(node["Sort Key"].as_array().into_iter().flatten().filter_map(Json::as_str).map(str::to_string));
+            self.sorts
+                .extend(node["Sort Key"].as_array().into_iter().flatten().filter_map(Json::as_str).map(str::to_string));
         }
         // Only what lies right below a limit is limited: an aggregate reads all.
-        let limited = kind == "Limit" || (limited && !kind.contains("Aggregate") && kind != "WindowAgg" && kind != "Unique");
+        let limited =
+            kind == "Limit" || (limited && !kind.contains("Aggregate") && kind != "WindowAgg" && kind != "Unique");
         let below: Vec<&Json> = node["Plans"].as_array().into_iter().flatten().collect();
         let outer = below
             .iter()
@@ -248,8 +251,10 @@ impl Walk<'_> {
 fn compared(condition: &str, alias: &str) -> (Vec<String>, Vec<String>) {
     static COLUMN: LazyLock<Regex> = LazyLock::new(|| {
         let name = r#"(?:"(?:[^"]|"")+"|[a-z_][a-z0-9_$]*)"#;
-        Regex::new(&format!(r"(\w*)(\(*)({name})\.({name})((?:\))?(?:::[a-z][a-z ]*(?:\[\])?)?)\s*(=|<>|<=|>=|<|>|IS NULL|~~|@>|&&)?"))
-            .expect("a pattern of ours")
+        Regex::new(&format!(
+            r"(\w*)(\(*)({name})\.({name})((?:\))?(?:::[a-z][a-z ]*(?:\[\])?)?)\s*(=|<>|<=|>=|<|>|IS NULL|~~|@>|&&)?"
+        ))
+        .expect("a pattern of ours")
     });
     // Behind the operator: `$1 = orders.customer_id`, or the right side of a join.
     static BEFORE: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"(=|<=|>=|<|>)\s*\(*$").expect("a pattern of ours"));
@@ -354,20 +359,22 @@ mod tests {
         let plan = read(&plan).unwrap();
         let orders = &plan.reads[1];
         assert_eq!((plan.cost, plan.reads.len(), orders.is_scan, orders.loops), (1500.0, 2, true, 40.0));
-        assert_eq!((&orders.equal[..], &orders.joined[..], &orders.sorted[..]), (
-            &["state".to_string()][..],
-            &["customer_id".to_string()][..],
-            &["created".to_string()][..]
-        ));
+        assert_eq!(
+            (&orders.equal[..], &orders.joined[..], &orders.sorted[..]),
+            (&["state".to_string()][..], &["customer_id".to_string()][..], &["created".to_string()][..])
+        );
         let sql: Vec<String> = proposals(orders, 10).iter().map(Proposal::sql).collect();
-        assert_eq!(sql, [
-            "orders (state)",
-            "orders (customer_id)",
-            "orders (created)",
-            "orders (state, customer_id)",
-            "orders (state, created)",
-            "orders (customer_id, created)"
-        ]);
+        assert_eq!(
+            sql,
+            [
+                "orders (state)",
+                "orders (customer_id)",
+                "orders (created)",
+                "orders (state, customer_id)",
+                "orders (state, created)",
+                "orders (customer_id, created)"
+            ]
+        );
         assert!(read(&json!({})).is_none() && read(&json!([])).is_none());
     }
 

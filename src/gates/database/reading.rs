@@ -43,13 +43,16 @@ fn top_words(text: &str) -> Vec<(String, usize)> {
                     at += 1;
                 }
             }
-            b'/' if bytes.get(at + 1) == Some(&b'*') => at = text[at..].find("*/").map_or(bytes.len(), |end| at + end + 1),
+            b'/' if bytes.get(at + 1) == Some(&b'*') => {
+                at = text[at..].find("*/").map_or(bytes.len(), |end| at + end + 1)
+            }
             b'-' if bytes.get(at + 1) == Some(&b'-') => at = text[at..].find('\n').map_or(bytes.len(), |end| at + end),
             b'(' => depth += 1,
             b')' => depth = depth.saturating_sub(1),
             c if c.is_ascii_alphabetic() || c == b'_' || c == b'$' => {
                 let start = at;
-                while at < bytes.len() && (bytes[at].is_ascii_alphanumeric() || matches!(bytes[at], b'_' | b'$' | b'.')) {
+                while at < bytes.len() && (bytes[at].is_ascii_alphanumeric() || matches!(bytes[at], b'_' | b'$' | b'.'))
+                {
                     at += 1;
                 }
                 if depth == 0 {
@@ -90,14 +93,18 @@ mod tests {
     fn what_writes_reads_first() {
         let of = |text| reading_part(text).unwrap();
         assert_eq!(
-            of("UPDATE orders o SET state = $1, n = (select 1 from x where a = $2) WHERE o.id = $3 and b = $4 RETURNING id"),
+            of(
+                "UPDATE orders o SET state = $1, n = (select 1 from x where a = $2) WHERE o.id = $3 and b = $4 RETURNING id"
+            ),
             "select 1 from orders o WHERE o.id = $1 and b = $2"
         );
         assert_eq!(of("delete from \"where\" where id in ($2, $1)"), "select 1 from \"where\" where id in ($1, $2)");
         assert_eq!(of("insert into a (b) values ($1, $2) on conflict do nothing"), "");
         assert_eq!(of("insert into a (b) select c from d where e = $3 returning b"), "select c from d where e = $1");
         assert_eq!(of("update a set b = $1"), "select 1 from a ");
-        for other in ["update a set b = c.d from c where c.id = a.id", "delete from a using b where a.i = b.i", "merge into a"] {
+        for other in
+            ["update a set b = c.d from c where c.id = a.id", "delete from a using b where a.i = b.i", "merge into a"]
+        {
             assert_eq!(reading_part(other), None, "{other}");
         }
     }

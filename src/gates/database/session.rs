@@ -120,9 +120,9 @@ impl Session {
             refuse_metadata(&options).await?;
             PgConnection::connect_with(&options).await.map_err(|e| DbError::Connect(host.clone(), said(&e)))
         };
-        let connection = tokio::time::timeout(CONNECT_TIME_MAX, connect)
-            .await
-            .map_err(|_| DbError::Connect(host.clone(), format!("no answer within {} s", CONNECT_TIME_MAX.as_secs())))??;
+        let connection = tokio::time::timeout(CONNECT_TIME_MAX, connect).await.map_err(|_| {
+            DbError::Connect(host.clone(), format!("no answer within {} s", CONNECT_TIME_MAX.as_secs()))
+        })??;
         let place = Place { host, database: String::new(), version: 0 };
         let mut session = Session { connection, place, sent: 0 };
         let asked = session
@@ -155,7 +155,8 @@ impl Session {
                 let mut record = Record::with_capacity(row.len());
                 for nth in 0..row.len() {
                     let value = row.try_get_raw(nth).map_err(|e| failed(&e))?;
-                    let raw = if value.is_null() { None } else { Some(value.as_bytes().map_err(|_| DbError::TooLarge)?) };
+                    let raw =
+                        if value.is_null() { None } else { Some(value.as_bytes().map_err(|_| DbError::TooLarge)?) };
                     bytes += raw.map_or(0, <[u8]>::len);
                     record.push(raw.map(|raw| String::from_utf8_lossy(raw).into_owned()));
                 }
@@ -205,11 +206,8 @@ fn options(url: &Revealed, tls: bool) -> Result<(PgConnectOptions, String), DbEr
     if socket.is_none() && !is_own(options.get_host()) && tls {
         options = options.ssl_mode(PgSslMode::VerifyFull);
     }
-    let options = options
-        .application_name("hypercare")
-        .options(SETTINGS)
-        .statement_cache_capacity(0)
-        .disable_statement_logging();
+    let options =
+        options.application_name("hypercare").options(SETTINGS).statement_cache_capacity(0).disable_statement_logging();
     Ok((options, shown))
 }
 
@@ -270,7 +268,8 @@ mod tests {
         ));
         let (private, _) = of("postgresql://app@db.internal/shop?sslmode=disable", false).unwrap();
         assert!(matches!(private.get_ssl_mode(), PgSslMode::Disable));
-        let (own, _) = of("postgres://app@127.0.0.1:5433/shop?options=-c%20default_transaction_read_only%3Doff", true).unwrap();
+        let (own, _) =
+            of("postgres://app@127.0.0.1:5433/shop?options=-c%20default_transaction_read_only%3Doff", true).unwrap();
         assert!(!matches!(own.get_ssl_mode(), PgSslMode::VerifyFull));
         for (url, error) in [
             ("mysql://app:verysecret@db/shop", "databases by mysql:// cannot be looked at"),

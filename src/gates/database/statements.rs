@@ -173,8 +173,9 @@ fn first_word(text: &str) -> String {
 
 /// Does it only read? `WITH … UPDATE` writes.
 pub fn is_read(text: &str) -> bool {
-    static WRITES: LazyLock<Regex> =
-        LazyLock::new(|| Regex::new(r"(?i)\b(insert\s+into|update|delete\s+from|merge\s+into)\b").expect("a pattern of ours"));
+    static WRITES: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"(?i)\b(insert\s+into|update|delete\s+from|merge\s+into)\b").expect("a pattern of ours")
+    });
     match first_word(text).as_str() {
         "select" => true,
         "with" => !WRITES.is_match(text),
@@ -186,7 +187,8 @@ pub fn is_read(text: &str) -> bool {
 /// `IN ($1, $2, $3)` are the same batch.
 pub fn normal_form(text: &str) -> String {
     static LISTS: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"(?i)\b(in|values)\s*\(\s*\$\d+(\s*/\*.*?\*/)?(\s*,\s*\$\d+)*(\s*/\*.*?\*/)?\s*\)").expect("a pattern of ours")
+        Regex::new(r"(?i)\b(in|values)\s*\(\s*\$\d+(\s*/\*.*?\*/)?(\s*,\s*\$\d+)*(\s*/\*.*?\*/)?\s*\)")
+            .expect("a pattern of ours")
     });
     static PARAMETERS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\$\d+").expect("a pattern of ours"));
     static COMMENTS: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"/\*.*?\*/").expect("a pattern of ours"));
@@ -209,11 +211,21 @@ mod tests {
 
     #[test]
     fn what_is_work_and_what_reads() {
-        for text in ["select 1 from orders", "(select * from a) union b", "/* app */ -- x\nwith a as (select 1) select", "update t set a=$1"]
-        {
+        for text in [
+            "select 1 from orders",
+            "(select * from a) union b",
+            "/* app */ -- x\nwith a as (select 1) select",
+            "update t set a=$1",
+        ] {
             assert!(is_work(text), "{text}");
         }
-        for text in ["begin", "set a = $1", "select * from pg_stat_activity", "select 1 from pg_catalog.pg_class", "copy t to stdout"] {
+        for text in [
+            "begin",
+            "set a = $1",
+            "select * from pg_stat_activity",
+            "select 1 from pg_catalog.pg_class",
+            "copy t to stdout",
+        ] {
             assert!(!is_work(text), "{text}");
         }
         assert!(is_read("select 1") && is_read("with a as (select $1) select * from a"));

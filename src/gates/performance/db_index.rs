@@ -144,8 +144,11 @@ fn judge(seen: &Seen, config: &Config) -> Outcome {
         Outcome::fail(format!("{}{more}", worst.message)).hint(hint(worst))
     } else if seen.traffic.hidden_calls as f64 > all_calls as f64 * HIDDEN_SHARE_MAX {
         let hidden = seen.traffic.hidden_calls;
-        Outcome::error("no-privilege", format!("{hidden} of {all_calls} calls are of statements that this role may not see"))
-            .hint("GRANT pg_read_all_stats TO the role, or list batch users in ignore_users")
+        Outcome::error(
+            "no-privilege",
+            format!("{hidden} of {all_calls} calls are of statements that this role may not see"),
+        )
+        .hint("GRANT pg_read_all_stats TO the role, or list batch users in ignore_users")
     } else if calls < config.min_traffic {
         let needed = config.min_traffic;
         Outcome::error("too-little-traffic", format!("{calls} calls counted in {}, {needed} are needed", seen.place))
@@ -192,7 +195,12 @@ fn of_statement(looked: &Looked, seen: &Seen, config: &Config) -> Vec<Finding> {
     let weight = format!("{:.0} % of the time, {:.1} ms a call", looked.share * 100.0, looked.statement.mean_ms());
     let normal = statements::normal_form(&looked.statement.text);
     let new = |rule: &'static str, severity, place: &str, message: String| {
-        Finding::new(rule, severity, message).route(text.clone()).identified_by(&["performance.db_index", rule, place, &normal])
+        Finding::new(rule, severity, message).route(text.clone()).identified_by(&[
+            "performance.db_index",
+            rule,
+            place,
+            &normal,
+        ])
     };
     let mut out = Vec::new();
     for gain in &looked.gains {
@@ -230,7 +238,8 @@ fn of_statement(looked: &Looked, seen: &Seen, config: &Config) -> Vec<Finding> {
 fn of_catalog(seen: &Seen) -> Vec<Finding> {
     let mut out = Vec::new();
     let catalog = &seen.catalog;
-    let named = |schema: &str, name: &str| if schema == "public" { name.to_string() } else { format!("{schema}.{name}") };
+    let named =
+        |schema: &str, name: &str| if schema == "public" { name.to_string() } else { format!("{schema}.{name}") };
     let mut add = |rule: &'static str, severity, place: String, message: String, fix: String| {
         let parts = ["performance.db_index", rule, &place];
         out.push(Finding::new(rule, severity, message).identified_by(&parts).route(place.clone()).fix(fix));
@@ -250,8 +259,15 @@ fn of_catalog(seen: &Seen) -> Vec<Finding> {
             && catalog.counted_days >= UNUSED_DAYS_MIN
         {
             let days = catalog.counted_days;
-            let message = format!("index {name} ({}) was used {} times in {days:.0} days", size(index.bytes), index.scans);
-            add("unused-index", Severity::Low, name.clone(), message, format!("DROP INDEX CONCURRENTLY {name}, if replicas do not use it"));
+            let message =
+                format!("index {name} ({}) was used {} times in {days:.0} days", size(index.bytes), index.scans);
+            add(
+                "unused-index",
+                Severity::Low,
+                name.clone(),
+                message,
+                format!("DROP INDEX CONCURRENTLY {name}, if replicas do not use it"),
+            );
         }
     }
     for key in &catalog.bare_keys {
@@ -270,9 +286,16 @@ fn of_catalog(seen: &Seen) -> Vec<Finding> {
         let (name, rows) = (named(&table.schema, &table.name), table.rows.unwrap_or(0.0));
         let off = table.live.max(1.0) / rows.max(1.0);
         if table.size() >= SMALL_ROWS && (!table.analysed || off >= STALE_FACTOR) {
-            let known = if table.analysed { format!("statistics say {rows:.0}") } else { "it was never analysed".into() };
+            let known =
+                if table.analysed { format!("statistics say {rows:.0}") } else { "it was never analysed".into() };
             let message = format!("{name} has {:.0} rows and {known}: its plans are guesses", table.live);
-            add("stale-statistics", Severity::Low, name.clone(), message, format!("ANALYZE {name}; see to it that autovacuum runs"));
+            add(
+                "stale-statistics",
+                Severity::Low,
+                name.clone(),
+                message,
+                format!("ANALYZE {name}; see to it that autovacuum runs"),
+            );
         }
         let scans = table.seq_scans + table.index_scans;
         if table.size() >= LARGE_ROWS && scans >= 100 && (table.index_scans as f64) < scans as f64 * 0.95 {

@@ -75,7 +75,8 @@ fn joined(base: &Url, path: &str) -> Option<Url> {
 
 /// The same address with one parameter set.
 fn with_query(url: &Url, name: &str, value: &str) -> Url {
-    let kept: Vec<(String, String)> = url.query_pairs().filter(|(key, _)| key != name).map(|(k, v)| (k.into(), v.into())).collect();
+    let kept: Vec<(String, String)> =
+        url.query_pairs().filter(|(key, _)| key != name).map(|(k, v)| (k.into(), v.into())).collect();
     let mut out = url.clone();
     out.query_pairs_mut().clear().extend_pairs(kept).append_pair(name, value);
     out
@@ -99,10 +100,12 @@ fn of_field(graphql: &GraphQl, field: &Field, base: &Url) -> Option<Subject> {
         url.query_pairs_mut().append_pair("query", &format!("{{{}{args}{{{selection}}}}}", field.name));
         Some(url)
     };
-    let size = field.args.iter().find(|(name, kind, _)| kind == "Int" && ["first", "limit", "take", "size"].contains(&name.as_str()));
-    let sized = |name: &String| {
-        Some((name.clone(), query(format!("({name}:{FEW})"))?, query(format!("({name}:{MANY})"))?))
-    };
+    let size = field
+        .args
+        .iter()
+        .find(|(name, kind, _)| kind == "Int" && ["first", "limit", "take", "size"].contains(&name.as_str()));
+    let sized =
+        |name: &String| Some((name.clone(), query(format!("({name}:{FEW})"))?, query(format!("({name}:{MANY})"))?));
     Some(Subject {
         name: format!("GraphQL {{ {} }}", field.name),
         place: None,
@@ -129,7 +132,8 @@ fn selection(graphql: &GraphQl, of: &str) -> Option<String> {
 }
 
 fn is_plain(schema: &Json, name: &str) -> bool {
-    let kind = schema["types"].as_array().into_iter().flatten().find(|t| t["name"] == name).and_then(|t| t["kind"].as_str());
+    let kind =
+        schema["types"].as_array().into_iter().flatten().find(|t| t["name"] == name).and_then(|t| t["kind"].as_str());
     matches!(kind, Some("SCALAR" | "ENUM"))
 }
 
@@ -178,9 +182,19 @@ mod tests {
         let base: Url = "http://127.0.0.1:1/api".parse().unwrap();
         let mut operation = Operation::new("GET", "/orders", Source::OpenApi);
         let schema = json!({ "type": "integer" });
-        operation.params.push(Param { name: "per_page".into(), place: Place::Query, required: false, schema, example: None });
+        operation.params.push(Param {
+            name: "per_page".into(),
+            place: Place::Query,
+            required: false,
+            schema,
+            example: None,
+        });
         let inventory = Inventory {
-            operations: vec![operation, Operation::new("GET", "/carts", Source::Code), Operation::new("POST", "/carts", Source::Code)],
+            operations: vec![
+                operation,
+                Operation::new("GET", "/carts", Source::Code),
+                Operation::new("POST", "/carts", Source::Code),
+            ],
             ..Inventory::default()
         };
         let subjects = of(&inventory, &base, &Config::default());
@@ -209,7 +223,12 @@ mod tests {
                 field("id", kind("ID", "SCALAR")), field("customer", kind("Customer", "OBJECT")) ] },
             { "name": "Customer", "kind": "OBJECT", "fields": [field("name", kind("String", "SCALAR"))] },
             { "name": "ID", "kind": "SCALAR" }, { "name": "String", "kind": "SCALAR" } ] });
-        let list = |name: &str, gives: &str, args: Vec<(String, String, bool)>| Field { name: name.into(), args, gives: gives.into(), list: true };
+        let list = |name: &str, gives: &str, args: Vec<(String, String, bool)>| Field {
+            name: name.into(),
+            args,
+            gives: gives.into(),
+            list: true,
+        };
         let graphql = GraphQl {
             path: "/graphql".into(),
             introspection: true,

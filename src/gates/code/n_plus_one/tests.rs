@@ -41,7 +41,11 @@ fn said(seen: &Seen) -> (Verdict, Option<String>) {
 
 #[test]
 fn growth_is_the_defect() {
-    let outcome = judge(&seen(vec![list(Some("limit"), (2, 20), (2.0, 20.0))]), &Config::default(), &facts(&[("orm", "sqlalchemy")]));
+    let outcome = judge(
+        &seen(vec![list(Some("limit"), (2, 20), (2.0, 20.0))]),
+        &Config::default(),
+        &facts(&[("orm", "sqlalchemy")]),
+    );
     assert_eq!(outcome.verdict, Verdict::Fail);
     assert_eq!(
         outcome.hint.unwrap(),

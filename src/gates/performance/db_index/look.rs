@@ -128,12 +128,7 @@ pub async fn look(
     Ok(Seen { place: session.place.clone(), traffic, catalog, hypopg: hypopg.is_some(), looked, sent: session.sent })
 }
 
-async fn plan(
-    session: &mut Session,
-    catalog: &Catalog,
-    hypopg: Option<&str>,
-    one: &mut Looked,
-) -> Result<(), DbError> {
+async fn plan(session: &mut Session, catalog: &Catalog, hypopg: Option<&str>, one: &mut Looked) -> Result<(), DbError> {
     let mut text = one.statement.text.clone();
     let mut plan = session.plan(&text).await;
     // We may only read: then how it finds its rows is looked at.
