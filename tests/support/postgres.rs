@@ -17,13 +17,11 @@ pub struct Postgres {
     pub port: u16,
 }
 
-/// Where Debian keeps the newest version's programs.
+/// Where Debian keeps the programs.
 pub fn programs() -> PathBuf {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").unwrap_or_else(|e| panic!("{e}: {SETUP}"));
-    let mut found: Vec<PathBuf> = versions.map(|v| v.unwrap().path().join("bin")).collect();
-    found.retain(|bin| bin.join("initdb").exists());
-    found.sort();
-    found.pop().unwrap_or_else(|| panic!("no initdb: {SETUP}"))
+    let programs = PathBuf::from("/usr/lib/postgresql/15/bin");
+    assert!(programs.join("initdb").exists(), "{SETUP}");
+    programs
 }
 
 fn number(args: &[&str]) -> u32 {
