@@ -279,6 +279,12 @@ fn a_list_that_asks_once_per_item_is_told_from_one_that_does_not() {
     says(&look(&constant, &shop.url()), "pass", "", &[]);
     says(&look(&App::start(&shop, "closed"), &shop.url()), "error", "no-credentials", &[]);
 
+    // A list of GraphQL's, with an object in each item.
+    let row = look(&App::start(&shop, "graphql-lazy"), &shop.url());
+    says(&row, "fail", "", &["n1-scaling"]);
+    assert!(row["hint"].as_str().unwrap().starts_with("GraphQL { orders } runs \"SELECT customers.id"), "{row:#}");
+    says(&look(&App::start(&shop, "graphql-selectin"), &shop.url()), "pass", "", &[]);
+
     // The counters of a database that is not the target's.
     shop.server.sql("postgres", "create database other");
     shop.server.sql("other", "create extension pg_stat_statements");

@@ -36,13 +36,19 @@ pub fn of(inventory: &Inventory, base: &Url, config: &Config) -> Vec<Subject> {
     let mut out: Vec<Subject> = inventory
         .operations
         .iter()
-        .filter(|o| o.verb() == "GET" && o.is_safe())
+        .filter(|o| o.verb() == "GET" && o.is_safe() && !ends_something(&o.template))
         .filter_map(|o| of_route(o, base, config))
         .collect();
     if let Some(graphql) = &inventory.graphql {
         out.extend(of_graphql(graphql, base));
     }
     out
+}
+
+/// A GET that somebody has made to do something all the same: it would end the session that the others are asked in.
+fn ends_something(template: &str) -> bool {
+    let template = template.to_ascii_lowercase();
+    ["logout", "log-out", "signout", "sign-out", "unsubscribe", "delete"].iter().any(|word| template.contains(word))
 }
 
 fn of_route(operation: &Operation, base: &Url, config: &Config) -> Option<Subject> {
@@ -194,6 +200,7 @@ mod tests {
                 operation,
                 Operation::new("GET", "/carts", Source::Code),
                 Operation::new("POST", "/carts", Source::Code),
+                Operation::new("GET", "/logout", Source::Code),
             ],
             ..Inventory::default()
         };
