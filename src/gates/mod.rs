@@ -9,6 +9,7 @@ pub mod baseline;
 mod cache;
 pub(crate) mod calibrate;
 pub mod context;
+pub mod database;
 pub mod decision;
 pub mod evidence;
 pub mod facts;
@@ -224,7 +225,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(code::review::Review),
         Box::new(code::coverage::Coverage),
         later(&not_built::CODE_EDGE_CASES),
-        later(&not_built::CODE_N_PLUS_ONE),
+        Box::new(code::n_plus_one::NPlusOne),
         Box::new(code::leftover_debug::LeftoverDebug),
         Box::new(code::secrets::Secrets),
         // delivery
@@ -243,7 +244,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         // performance
         Box::new(performance::load::Load),
         later(&not_built::PERFORMANCE_CONCURRENCY),
-        later(&not_built::PERFORMANCE_DB_INDEX),
+        Box::new(performance::db_index::DbIndex),
         later(&not_built::PERFORMANCE_CACHING),
         Box::new(performance::media_offload::MediaOffload),
         later(&not_built::PERFORMANCE_PAYLOAD),
@@ -283,6 +284,8 @@ pub struct Config {
     /// Accounts made for the check: `{ name = "alice", role = "user", bearer = "${env:HC_ALICE}" }`, or with `basic`, `cookie`,
     /// `header`, `login`.
     pub actor: Vec<actors::Actor>,
+    /// The target's database: `{ url = "${env:DATABASE_URL}" }`.
+    pub database: database::Config,
     /// What the route inventory is made of.
     pub routes: inventory::Config,
     /// What one gate may spend on one target.
@@ -306,6 +309,7 @@ impl Config {
         let tables = [
             ("code", "coverage", self.code.coverage.validate()),
             ("code", "leftover_debug", self.code.leftover_debug.validate()),
+            ("code", "n_plus_one", none(self.code.n_plus_one.validate())),
             ("code", "review", self.code.review.validate()),
             ("code", "secrets", self.code.secrets.validate()),
             ("delivery", "env_config", self.delivery.env_config.validate()),
@@ -316,6 +320,7 @@ impl Config {
             ("security", "exposure", none(self.security.exposure.validate())),
             ("security", "headers", none(self.security.headers.validate())),
             ("security", "injection", none(self.security.injection.validate())),
+            ("performance", "db_index", none(self.performance.db_index.validate())),
             ("performance", "load", self.performance.load.validate()),
             ("performance", "media_offload", self.performance.media_offload.validate()),
             ("monitoring", "metrics", self.monitoring.metrics.validate()),
@@ -330,7 +335,7 @@ impl Config {
             ("release", "qa", self.release.qa.validate()),
             ("meta", "suppressions", self.meta.suppressions.validate()),
         ];
-        let own = [("routes", self.routes.validate())]
+        let own = [("database", self.database.validate()), ("routes", self.routes.validate())]
             .into_iter()
             .flat_map(|(table, result)| none(result).into_iter().map(move |p| p.under(&[table])));
         let own: Vec<Problem> = own.chain(none(actors::Actor::validate(&self.actor))).collect();

@@ -54,23 +54,6 @@ pub static CODE_EDGE_CASES: About = About {
     fix: "validate each parameter at the boundary and answer 400 or 422",
 };
 
-pub static CODE_N_PLUS_ONE: About = About {
-    id: "code.n_plus_one",
-    section: Section::Code,
-    class: Class::B,
-    line: "no N+1 queries (GraphQL/ORM optimized)",
-    min_tier: Tier::E2,
-    attestable: false,
-    stage: Stage::Exclusive,
-    lock: Lock::TargetExclusive,
-    needs: &[],
-    timeout: ACTIVE,
-    skipped_for: &[Profile::StaticSite],
-    reads: "database statement counters or spans while list routes are asked for few and for many items",
-    decides: "the number of statements does not grow with the number of items",
-    fix: "load related rows in one query (include, preload, join, data loader)",
-};
-
 pub static DELIVERY_STAGING: About = About {
     id: "delivery.staging",
     section: Section::Delivery,
@@ -126,23 +109,6 @@ pub static PERFORMANCE_CONCURRENCY: About = About {
     reads: "a thousand sessions held at one instant on staging",
     decides: "99 % succeed within the limits and nobody sees another's session",
     fix: "seed test users and widen what saturates first",
-};
-
-pub static PERFORMANCE_DB_INDEX: About = About {
-    id: "performance.db_index",
-    section: Section::Performance,
-    class: Class::B,
-    line: "DB indexed properly (EXPLAIN ANALYZE used)",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Exclusive,
-    lock: Lock::TargetExclusive,
-    needs: &["performance.load"],
-    timeout: ACTIVE,
-    skipped_for: &[Profile::StaticSite],
-    reads: "statement statistics and plans after the load test",
-    decides: "no costly statement scans where an index would serve",
-    fix: "create the named index",
 };
 
 pub static PERFORMANCE_CACHING: About = About {

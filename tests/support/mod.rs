@@ -4,6 +4,7 @@
 
 pub mod engine;
 pub mod http;
+pub mod postgres;
 pub mod prometheus;
 pub mod smtp;
 

@@ -2,6 +2,7 @@
 
 pub mod coverage;
 pub mod leftover_debug;
+pub mod n_plus_one;
 pub mod review;
 pub mod secrets;
 
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     pub coverage: coverage::Config,
     pub leftover_debug: leftover_debug::Config,
+    pub n_plus_one: n_plus_one::Config,
     pub review: review::Config,
     pub secrets: secrets::Config,
 }

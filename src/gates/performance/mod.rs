@@ -1,5 +1,6 @@
 //! Section `performance`: one file per gate.
 
+pub mod db_index;
 pub mod load;
 pub mod media_offload;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    pub db_index: db_index::Config,
     pub load: load::Config,
     pub media_offload: media_offload::Config,
 }

@@ -1,3 +1,5 @@
+//! Tests of the verdict, of the matrix as a file, and of what too few actors mean.
+
 use super::*;
 use crate::gates::testing;
 

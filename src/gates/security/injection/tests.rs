@@ -1,3 +1,5 @@
+//! Tests of the gate on servers written for one defect each; real frameworks stand in `tests/security.rs`.
+
 use std::sync::Arc;
 
 use super::*;
