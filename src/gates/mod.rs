@@ -6,6 +6,7 @@
 
 pub mod actors;
 pub mod baseline;
+pub mod browser;
 mod cache;
 pub(crate) mod calibrate;
 pub mod context;
@@ -267,7 +268,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(release::announcement::Announcement),
         Box::new(release::post_deploy::PostDeploy),
         Box::new(release::qa::Qa),
-        later(&not_built::RELEASE_FALLBACK_UI),
+        Box::new(release::fallback_ui::FallbackUi),
         Box::new(release::endpoints::Endpoints),
         // about the check itself
         Box::new(meta::suppressions::Suppressions),
@@ -322,6 +323,7 @@ impl Config {
             ("infrastructure", "restart_health", self.infrastructure.restart_health.validate()),
             ("release", "announcement", none(self.release.announcement.validate(channels))),
             ("release", "changelog", none(self.release.changelog.validate())),
+            ("release", "fallback_ui", self.release.fallback_ui.validate()),
             ("release", "endpoints", self.release.endpoints.validate()),
             ("release", "post_deploy", self.release.post_deploy.validate()),
             ("release", "qa", self.release.qa.validate()),

@@ -314,20 +314,3 @@ pub static INFRASTRUCTURE_BACKUP_RESTORE: About = About {
     decides: "the newest backup is fresh enough and a restore gave the same schema and rows",
     fix: "take a backup and rehearse its restore",
 };
-
-pub static RELEASE_FALLBACK_UI: About = About {
-    id: "release.fallback_ui",
-    section: Section::Release,
-    class: Class::B,
-    line: "graceful fallback UI for error handling",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[Profile::Worker],
-    reads: "the top pages while their API calls fail in the browser",
-    decides: "a visible message with a way on, no blank page and no raw error",
-    fix: "wrap the page in an error boundary with a retry",
-};
