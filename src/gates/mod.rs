@@ -247,7 +247,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         later(&not_built::PERFORMANCE_DB_INDEX),
         later(&not_built::PERFORMANCE_CACHING),
         Box::new(performance::media_offload::MediaOffload),
-        later(&not_built::PERFORMANCE_PAYLOAD),
+        Box::new(performance::payload::Payload),
         // monitoring
         later(&not_built::MONITORING_LOGGING),
         later(&not_built::MONITORING_LOG_CONTEXT),
@@ -316,6 +316,7 @@ impl Config {
             ("security", "headers", none(self.security.headers.validate())),
             ("performance", "load", self.performance.load.validate()),
             ("performance", "media_offload", self.performance.media_offload.validate()),
+            ("performance", "payload", self.performance.payload.validate()),
             ("monitoring", "metrics", self.monitoring.metrics.validate()),
             ("monitoring", "alerts", self.monitoring.alerts.validate()),
             ("infrastructure", "autoscaling", self.infrastructure.autoscaling.validate()),

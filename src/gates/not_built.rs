@@ -213,23 +213,6 @@ pub static PERFORMANCE_CACHING: About = About {
     fix: "set Cache-Control on assets and cache what is asked for most",
 };
 
-pub static PERFORMANCE_PAYLOAD: About = About {
-    id: "performance.payload",
-    section: Section::Performance,
-    class: Class::B,
-    line: "API only returns necessary data (REST/GraphQL select)",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[Profile::Worker],
-    reads: "fields, sizes and item counts of the answers",
-    decides: "lists are paged and answers carry no undocumented or sensitive field",
-    fix: "select the documented fields only and page lists",
-};
-
 pub static MONITORING_LOGGING: About = About {
     id: "monitoring.logging",
     section: Section::Monitoring,

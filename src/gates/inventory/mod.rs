@@ -26,7 +26,7 @@ use super::{GateContext, context::Repo};
 use crate::domain::problem::Problem;
 use crate::net::safety::{Intent, Target};
 
-pub use graphql::{Field, GraphQl};
+pub use graphql::{Field, GraphQl, fields as graphql_fields};
 pub use merge::{is_id, shape};
 
 /// `[gates.routes]`: what the inventory is made of beside the sources.

@@ -2,6 +2,7 @@
 
 pub mod load;
 pub mod media_offload;
+pub mod payload;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,4 +12,5 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     pub load: load::Config,
     pub media_offload: media_offload::Config,
+    pub payload: payload::Config,
 }
