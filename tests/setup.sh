@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 declare -A debian=(
   [git]=git
   [nginx]=nginx-light
+  [redis-server]=redis-server
   [prometheus]=prometheus
   [promtool]=prometheus
   [victoria-metrics]=victoria-metrics

@@ -245,7 +245,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(performance::load::Load),
         later(&not_built::PERFORMANCE_CONCURRENCY),
         later(&not_built::PERFORMANCE_DB_INDEX),
-        later(&not_built::PERFORMANCE_CACHING),
+        Box::new(performance::caching::Caching),
         Box::new(performance::media_offload::MediaOffload),
         Box::new(performance::payload::Payload),
         // monitoring
@@ -314,6 +314,7 @@ impl Config {
             ("delivery", "rollback", self.delivery.rollback.validate()),
             ("security", "exposure", none(self.security.exposure.validate())),
             ("security", "headers", none(self.security.headers.validate())),
+            ("performance", "caching", self.performance.caching.validate()),
             ("performance", "load", self.performance.load.validate()),
             ("performance", "media_offload", self.performance.media_offload.validate()),
             ("performance", "payload", self.performance.payload.validate()),

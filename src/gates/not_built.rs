@@ -196,23 +196,6 @@ pub static PERFORMANCE_DB_INDEX: About = About {
     fix: "create the named index",
 };
 
-pub static PERFORMANCE_CACHING: About = About {
-    id: "performance.caching",
-    section: Section::Performance,
-    class: Class::C,
-    line: "Redis, CDN, or in-memory caching applied",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Exclusive,
-    lock: Lock::TargetShared,
-    needs: &["performance.load"],
-    timeout: ACTIVE,
-    skipped_for: &[],
-    reads: "cache headers, hit ratios and cache counters during the load test",
-    decides: "what may be cached is cached, and nothing private is",
-    fix: "set Cache-Control on assets and cache what is asked for most",
-};
-
 pub static MONITORING_LOGGING: About = About {
     id: "monitoring.logging",
     section: Section::Monitoring,

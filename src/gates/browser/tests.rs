@@ -47,7 +47,7 @@ async fn a_page_reaches_nothing_but_the_interceptor_and_tells_what_went_wrong() 
     assert_eq!(page.dialogs(), ["a dialog"]);
     assert_eq!(&page.screenshot().await.unwrap()[1..4], b"PNG");
     let asked = shop.1.lock().unwrap().clone();
-    assert_eq!(asked[..2], ["Document http://shop.invalid/", "Fetch http://elsewhere.invalid/x"], "{asked:?}");
+    assert_eq!(asked[..2], ["Document http://shop.invalid/", "XHR http://elsewhere.invalid/x"], "{asked:?}");
     let looped = page.evaluate("for (;;) {}").await;
     assert!(looped.is_err(), "a page that never lets go is let go: {looped:?}");
 }

@@ -1,5 +1,6 @@
 //! Section `performance`: one file per gate.
 
+pub mod caching;
 pub mod load;
 pub mod media_offload;
 pub mod payload;
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    pub caching: caching::Config,
     pub load: load::Config,
     pub media_offload: media_offload::Config,
     pub payload: payload::Config,
