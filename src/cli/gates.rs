@@ -345,7 +345,7 @@ mod tests {
         let naming = find("delivery.naming", Profile::WebApp);
         assert!(naming.built && naming.applies && !naming.critical);
         assert_eq!(naming.goal, "Code clean and stable");
-        assert!(!find("security.authz", Profile::WebApp).built);
+        assert!(!find("infrastructure.load_balancer", Profile::WebApp).built);
         assert!(!find("security.headers", Profile::Worker).applies);
     }
 

@@ -88,57 +88,6 @@ pub static DELIVERY_STAGING: About = About {
     fix: "deploy this release to staging first, then run the tests there",
 };
 
-pub static SECURITY_AUTH: About = About {
-    id: "security.auth",
-    section: Section::Security,
-    class: Class::A,
-    line: "auth applied on all sensitive routes (JWT, OAuth, API keys)",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Active,
-    lock: Lock::TargetActive,
-    needs: &[],
-    timeout: ACTIVE,
-    skipped_for: &[Profile::Worker, Profile::StaticSite],
-    reads: "the route inventory and the configured actors",
-    decides: "every sensitive route refuses a caller without valid credentials",
-    fix: "mount the authentication before the route, or declare the route public with a reason",
-};
-
-pub static SECURITY_AUTHZ: About = About {
-    id: "security.authz",
-    section: Section::Security,
-    class: Class::A,
-    line: "role & permission system tested",
-    min_tier: Tier::E2,
-    attestable: false,
-    stage: Stage::Active,
-    lock: Lock::TargetActive,
-    needs: &["security.auth"],
-    timeout: ACTIVE,
-    skipped_for: &[Profile::Worker, Profile::StaticSite],
-    reads: "actors of two roles, the role matrix, and each other's objects",
-    decides: "no role reaches what the matrix denies and no actor reads another's objects",
-    fix: "filter by owner in the query and check the role on the route",
-};
-
-pub static SECURITY_INJECTION: About = About {
-    id: "security.injection",
-    section: Section::Security,
-    class: Class::A,
-    line: "checked for XSS, SQLi, path traversal",
-    min_tier: Tier::E2,
-    attestable: false,
-    stage: Stage::Active,
-    lock: Lock::TargetActive,
-    needs: &["security.authz"],
-    timeout: ACTIVE,
-    skipped_for: &[Profile::Worker, Profile::StaticSite],
-    reads: "the parameters of every route, probed with canaries that change nothing",
-    decides: "no canary is reflected unencoded, changes a query, or leaves its folder",
-    fix: "use bound parameters, contextual encoding, and resolve paths under their root",
-};
-
 pub static SECURITY_RATE_LIMIT: About = About {
     id: "security.rate_limit",
     section: Section::Security,

@@ -105,6 +105,11 @@ static DENIED: LazyLock<regex::Regex> = LazyLock::new(|| {
         .expect("a fixed pattern")
 });
 
+/// Is a request that changes something refused on this path?
+pub fn is_denied(path: &str) -> bool {
+    DENIED.is_match(path)
+}
+
 /// Shared by all gates of one run.
 pub struct Guard {
     pub client: Client,

@@ -74,7 +74,8 @@ impl Crawl<'_> {
                 continue;
             };
             pages += 1;
-            if answer.status < 300 {
+            // What leads elsewhere takes parameters too.
+            if answer.status < 400 {
                 kept.take("GET", &path_of(&url), Source::Crawl);
             }
             for next in self.links(&answer, &url) {

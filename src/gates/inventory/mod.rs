@@ -7,6 +7,7 @@
 
 mod crawl;
 mod graphql;
+pub mod harvest;
 mod merge;
 pub mod openapi;
 mod recorded;

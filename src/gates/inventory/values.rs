@@ -154,6 +154,11 @@ pub fn path(operation: &Operation, choose: impl Fn(&Param) -> Option<String>) ->
     out
 }
 
+/// A value as a segment of a path.
+pub fn segment(value: &str) -> String {
+    utf8_percent_encode(value, &SEGMENT).to_string()
+}
+
 fn filled(operation: &Operation, chosen: &[(&Param, Option<String>)]) -> String {
     let mut out = String::new();
     let mut rest = operation.template.as_str();
@@ -166,7 +171,7 @@ fn filled(operation: &Operation, chosen: &[(&Param, Option<String>)]) -> String 
             Some((param, None)) => plausible(param),
             None => by_name(name).to_string(),
         };
-        out.extend(utf8_percent_encode(&value, &SEGMENT));
+        out.push_str(&segment(&value));
         rest = after;
     }
     out.push_str(rest);

@@ -1,7 +1,10 @@
 //! Section `security`: one file per gate.
 
+pub mod auth;
+pub mod authz;
 pub mod exposure;
 pub mod headers;
+pub mod injection;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +12,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    pub auth: auth::Config,
+    pub authz: authz::Config,
     pub exposure: exposure::Config,
     pub headers: headers::Config,
+    pub injection: injection::Config,
 }
