@@ -59,10 +59,13 @@ fn of_route(route: &Route) -> Option<Finding> {
     })
 }
 
+/// Its name, severity, what is wrong, the fix, and whom it concerns.
+type Rule = (&'static str, Severity, &'static str, &'static str, fn(&Asset) -> bool);
+
 fn of_assets(assets: &[Asset]) -> Vec<Finding> {
     let named = |bad: &[&Asset]| bad.iter().take(4).map(|a| a.path.as_str()).collect::<Vec<_>>().join(", ");
     let mut out = Vec::new();
-    let rules: [(&str, Severity, &str, &str, fn(&Asset) -> bool); 3] = [
+    let rules: [Rule; 3] = [
         (
             "short-lived-hashed",
             Severity::Medium,
@@ -87,8 +90,9 @@ fn of_assets(assets: &[Asset]) -> Vec<Finding> {
     ];
     for (rule, severity, what, fix, is_bad) in rules {
         let bad: Vec<&Asset> = assets.iter().filter(|a| is_bad(a)).collect();
-        if !bad.is_empty() && !(rule == "validator-ignored" && out.iter().any(|f: &Finding| f.rule == "uncached-asset"))
-        {
+        // A file without a lifetime is told already.
+        let told = rule == "validator-ignored" && out.iter().any(|f: &Finding| f.rule == "uncached-asset");
+        if !bad.is_empty() && !told {
             let what = format!("{} of {} {what}: {}", bad.len(), assets.len(), named(&bad));
             out.push(finding(rule, severity, "assets", what).fix(fix));
         }
@@ -146,7 +150,7 @@ pub(super) fn judge(seen: &Seen, config: &Config) -> Outcome {
         findings.extend(own);
         ratio = found;
     }
-    findings.sort_by(|a, b| (b.escalate, b.severity).cmp(&(a.escalate, a.severity)));
+    findings.sort_by_key(|f| std::cmp::Reverse((f.escalate, f.severity)));
     let hit = look.assets.iter().find_map(|a| Some((a.path.clone(), a.hit?)));
     let hit = look.routes.iter().find_map(|r| Some((r.name.clone(), r.hit?))).or(hit);
     let covered = (look.assets.len() + look.routes.len()) as u64;

@@ -11,6 +11,8 @@ use crate::domain::verdict::{Confidence, Severity};
 /// Nodes of one answer that are looked at.
 const NODES_MAX: usize = 200_000;
 const DEPTH_MAX: usize = 32;
+/// Addresses of one answer that are told apart.
+const EMAILS_MAX: usize = 1000;
 
 /// A field that should not be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,10 +169,10 @@ pub(super) fn look(answer: &Json) -> Fields {
                     todo.push((format!("{path}[]"), name.clone(), item, depth + 1, true));
                 }
             }
-            Json::String(text) if in_list && plain(&name).ends_with("email") && text.contains('@') => {
-                if emails.len() < 1000 {
-                    emails.insert(text.as_str());
-                }
+            Json::String(text)
+                if in_list && plain(&name).ends_with("email") && text.contains('@') && emails.len() < EMAILS_MAX =>
+            {
+                emails.insert(text.as_str());
             }
             _ => {}
         }

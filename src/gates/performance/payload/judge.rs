@@ -150,7 +150,7 @@ pub(super) fn judge(seen: &Seen, config: &Config) -> Outcome {
         );
     }
     findings.extend(seen.graphql.iter().flat_map(|g| of_graphql(g, seen.production)));
-    findings.sort_by(|a, b| b.severity.cmp(&a.severity));
+    findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
     let counted = findings.iter().filter(|f| f.severity > Severity::Info);
     let fails = |f: &Finding| f.severity >= Severity::High && f.confidence == Confidence::High;
     let outcome = if findings.iter().any(fails) {

@@ -236,7 +236,7 @@ fn of_page(page: &PageSeen) -> Vec<Finding> {
 pub(super) fn judge(seen: &Seen) -> Outcome {
     let mut findings: Vec<Finding> = seen.pages.iter().flat_map(of_page).collect();
     findings.extend(errors::of_pages(&seen.errors));
-    findings.sort_by(|a, b| b.severity.cmp(&a.severity));
+    findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
     let cases = |page: &PageSeen| 1 + page.faults.len() as u64;
     let ok = |page: &PageSeen| {
         u64::from(page.whole.is_ok()) + page.faults.iter().filter(|(_, case)| case.is_ok()).count() as u64
