@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 declare -A debian=(
   [git]=git
   [nginx]=nginx-light
+  [redis-server]=redis-server
   [prometheus]=prometheus
   [promtool]=prometheus
   [victoria-metrics]=victoria-metrics
@@ -26,6 +27,12 @@ declare -A files=(
   [/usr/lib/postgresql/15/bin/initdb]=postgresql-15
   [/usr/share/postgresql/15/extension/hypopg.control]=postgresql-15-hypopg
 )
+# Any of Chromium's kin will do.
+chrome=
+for command in chromium chromium-browser google-chrome google-chrome-stable chrome-headless-shell; do
+  command -v "$command" >/dev/null && chrome=$command && break
+done
+[ -n "$chrome" ] || debian[chromium]=chromium
 missing=()
 for file in "${!files[@]}"; do
   [ -e "$file" ] || missing+=("${files[$file]}")
@@ -61,11 +68,12 @@ if ! "$venv/bin/python" -c "import $modules" 2>/dev/null; then
 fi
 
 node_dir=target/test-node
-newest=(fastify typescript-eslint @koa/router @nestjs/platform-express c8 nyc jsonwebtoken)
+newest=(fastify typescript-eslint @koa/router @nestjs/platform-express c8 nyc jsonwebtoken react react-dom graphql-yoga)
 if ! (cd "$node_dir/node_modules" && ls -d "${newest[@]}") >/dev/null 2>&1; then
-  echo "setup: installing from npm into $node_dir: express helmet fastify koa nest eslint typescript c8 nyc jsonwebtoken"
+  echo "setup: installing from npm into $node_dir: express helmet fastify koa nest eslint typescript c8 nyc jsonwebtoken react graphql-yoga"
   mkdir -p "$node_dir"
   npm install --silent --no-audit --no-fund --prefix "$node_dir" express@4 helmet@8 fastify@5 \
     eslint@9 typescript-eslint@8 typescript@5 koa@2 @koa/router@13 \
-    @nestjs/core@11 @nestjs/common@11 @nestjs/platform-express@11 reflect-metadata@0.2 rxjs@7 c8@10 nyc@17 jsonwebtoken@9 >/dev/null
+    @nestjs/core@11 @nestjs/common@11 @nestjs/platform-express@11 reflect-metadata@0.2 rxjs@7 c8@10 nyc@17 jsonwebtoken@9 \
+    react@18.3.1 react-dom@18.3.1 graphql@16 graphql-yoga@5 >/dev/null
 fi

@@ -6,6 +6,7 @@
 
 pub mod actors;
 pub mod baseline;
+pub mod browser;
 mod cache;
 pub(crate) mod calibrate;
 pub mod context;
@@ -245,9 +246,9 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(performance::load::Load),
         later(&not_built::PERFORMANCE_CONCURRENCY),
         Box::new(performance::db_index::DbIndex),
-        later(&not_built::PERFORMANCE_CACHING),
+        Box::new(performance::caching::Caching),
         Box::new(performance::media_offload::MediaOffload),
-        later(&not_built::PERFORMANCE_PAYLOAD),
+        Box::new(performance::payload::Payload),
         // monitoring
         later(&not_built::MONITORING_LOGGING),
         later(&not_built::MONITORING_LOG_CONTEXT),
@@ -268,7 +269,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(release::announcement::Announcement),
         Box::new(release::post_deploy::PostDeploy),
         Box::new(release::qa::Qa),
-        later(&not_built::RELEASE_FALLBACK_UI),
+        Box::new(release::fallback_ui::FallbackUi),
         Box::new(release::endpoints::Endpoints),
         // about the check itself
         Box::new(meta::suppressions::Suppressions),
@@ -321,8 +322,10 @@ impl Config {
             ("security", "headers", none(self.security.headers.validate())),
             ("security", "injection", none(self.security.injection.validate())),
             ("performance", "db_index", none(self.performance.db_index.validate())),
+            ("performance", "caching", self.performance.caching.validate()),
             ("performance", "load", self.performance.load.validate()),
             ("performance", "media_offload", self.performance.media_offload.validate()),
+            ("performance", "payload", self.performance.payload.validate()),
             ("monitoring", "metrics", self.monitoring.metrics.validate()),
             ("monitoring", "alerts", self.monitoring.alerts.validate()),
             ("infrastructure", "autoscaling", self.infrastructure.autoscaling.validate()),
@@ -330,6 +333,7 @@ impl Config {
             ("infrastructure", "restart_health", self.infrastructure.restart_health.validate()),
             ("release", "announcement", none(self.release.announcement.validate(channels))),
             ("release", "changelog", none(self.release.changelog.validate())),
+            ("release", "fallback_ui", self.release.fallback_ui.validate()),
             ("release", "endpoints", self.release.endpoints.validate()),
             ("release", "post_deploy", self.release.post_deploy.validate()),
             ("release", "qa", self.release.qa.validate()),

@@ -111,40 +111,6 @@ pub static PERFORMANCE_CONCURRENCY: About = About {
     fix: "seed test users and widen what saturates first",
 };
 
-pub static PERFORMANCE_CACHING: About = About {
-    id: "performance.caching",
-    section: Section::Performance,
-    class: Class::C,
-    line: "Redis, CDN, or in-memory caching applied",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Exclusive,
-    lock: Lock::TargetShared,
-    needs: &["performance.load"],
-    timeout: ACTIVE,
-    skipped_for: &[],
-    reads: "cache headers, hit ratios and cache counters during the load test",
-    decides: "what may be cached is cached, and nothing private is",
-    fix: "set Cache-Control on assets and cache what is asked for most",
-};
-
-pub static PERFORMANCE_PAYLOAD: About = About {
-    id: "performance.payload",
-    section: Section::Performance,
-    class: Class::B,
-    line: "API only returns necessary data (REST/GraphQL select)",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[Profile::Worker],
-    reads: "fields, sizes and item counts of the answers",
-    decides: "lists are paged and answers carry no undocumented or sensitive field",
-    fix: "select the documented fields only and page lists",
-};
-
 pub static MONITORING_LOGGING: About = About {
     id: "monitoring.logging",
     section: Section::Monitoring,
@@ -228,21 +194,4 @@ pub static INFRASTRUCTURE_BACKUP_RESTORE: About = About {
     reads: "backup listings and a restore into a scratch instance",
     decides: "the newest backup is fresh enough and a restore gave the same schema and rows",
     fix: "take a backup and rehearse its restore",
-};
-
-pub static RELEASE_FALLBACK_UI: About = About {
-    id: "release.fallback_ui",
-    section: Section::Release,
-    class: Class::B,
-    line: "graceful fallback UI for error handling",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[Profile::Worker],
-    reads: "the top pages while their API calls fail in the browser",
-    decides: "a visible message with a way on, no blank page and no raw error",
-    fix: "wrap the page in an error boundary with a retry",
 };

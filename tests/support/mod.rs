@@ -3,6 +3,7 @@
 #![allow(dead_code)]
 
 pub mod engine;
+pub mod gate;
 pub mod http;
 pub mod postgres;
 pub mod prometheus;
