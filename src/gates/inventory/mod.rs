@@ -203,6 +203,10 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Does anything but a crawl tell of routes? Pages link pages: what a crawl does not show may be there all the same.
+    pub fn is_told(&self) -> bool {
+        self.operations.iter().any(|o| o.sources.iter().any(|source| *source != Source::Crawl))
+    }
     pub fn find(&self, method: &str, template: &str) -> Option<&Operation> {
         self.operations.iter().find(|o| o.method == method && o.template == template)
     }
