@@ -223,7 +223,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         // code
         Box::new(code::review::Review),
         Box::new(code::coverage::Coverage),
-        later(&not_built::CODE_EDGE_CASES),
+        Box::new(code::edge_cases::EdgeCases),
         later(&not_built::CODE_N_PLUS_ONE),
         Box::new(code::leftover_debug::LeftoverDebug),
         Box::new(code::secrets::Secrets),
@@ -305,6 +305,7 @@ impl Config {
         let none = |result: Result<(), Vec<Problem>>| result.err().unwrap_or_default();
         let tables = [
             ("code", "coverage", self.code.coverage.validate()),
+            ("code", "edge_cases", none(self.code.edge_cases.validate())),
             ("code", "leftover_debug", self.code.leftover_debug.validate()),
             ("code", "review", self.code.review.validate()),
             ("code", "secrets", self.code.secrets.validate()),
