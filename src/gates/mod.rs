@@ -225,7 +225,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         // code
         Box::new(code::review::Review),
         Box::new(code::coverage::Coverage),
-        later(&not_built::CODE_EDGE_CASES),
+        Box::new(code::edge_cases::EdgeCases),
         Box::new(code::n_plus_one::NPlusOne),
         Box::new(code::leftover_debug::LeftoverDebug),
         Box::new(code::secrets::Secrets),
@@ -309,6 +309,7 @@ impl Config {
         let none = |result: Result<(), Vec<Problem>>| result.err().unwrap_or_default();
         let tables = [
             ("code", "coverage", self.code.coverage.validate()),
+            ("code", "edge_cases", none(self.code.edge_cases.validate())),
             ("code", "leftover_debug", self.code.leftover_debug.validate()),
             ("code", "n_plus_one", none(self.code.n_plus_one.validate())),
             ("code", "review", self.code.review.validate()),

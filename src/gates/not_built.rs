@@ -37,23 +37,6 @@ const ACTIVE: Duration = Duration::from_secs(300);
 /// Rehearsals wait for a rollback or a restore.
 const REHEARSAL: Duration = Duration::from_secs(900);
 
-pub static CODE_EDGE_CASES: About = About {
-    id: "code.edge_cases",
-    section: Section::Code,
-    class: Class::B,
-    line: "edge cases handled properly",
-    min_tier: Tier::E2,
-    attestable: false,
-    stage: Stage::Active,
-    lock: Lock::TargetActive,
-    needs: &["security.injection"],
-    timeout: ACTIVE,
-    skipped_for: &[],
-    reads: "the routes and their schemas; empty, huge, malformed and unknown values sent to staging",
-    decides: "no server error, no reset and no leak for any invalid input; errors are clean 4xx answers",
-    fix: "validate each parameter at the boundary and answer 400 or 422",
-};
-
 pub static DELIVERY_STAGING: About = About {
     id: "delivery.staging",
     section: Section::Delivery,
