@@ -31,13 +31,13 @@ pub struct Config {
     pub max_cases_per_op: usize,
     /// Operations that are not asked, as routes that fail on purpose: paths, a `*` at the end covers what is below.
     pub ignore: Vec<String>,
-    /// Share of operations that must be exercised, percent. Default: 90.
+    /// Share of operations that must be exercised. Default: 0.9.
     pub floor: f64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { max_cases_per_op: 40, ignore: Vec::new(), floor: 90.0 }
+        Config { max_cases_per_op: 40, ignore: Vec::new(), floor: 0.9 }
     }
 }
 
@@ -48,8 +48,8 @@ impl Config {
         if !(1..=200).contains(&self.max_cases_per_op) {
             problems.push(Problem::at(["max_cases_per_op"], "must lie between 1 and 200"));
         }
-        if !(0.0..=100.0).contains(&self.floor) {
-            problems.push(Problem::at(["floor"], "is a percentage"));
+        if !(0.0..=1.0).contains(&self.floor) {
+            problems.push(Problem::at(["floor"], "is a share: write 0 to 1"));
         }
         for path in self.ignore.iter().filter(|path| !path.starts_with('/')) {
             problems.push(Problem::at(["ignore"], format!("`{path}` is not a path of this site: it begins with /")));

@@ -47,14 +47,14 @@ pub(super) fn judge(seen: &Seen, config: &Config) -> Outcome {
     let weak = findings.iter().any(|f| f.severity >= Severity::Low);
     let verdict = match () {
         () if bad > 0 => Verdict::Fail,
-        () if weak || share < config.floor || seen.stopped.is_some() => Verdict::Warn,
+        () if weak || share < 100.0 * config.floor || seen.stopped.is_some() => Verdict::Warn,
         () => Verdict::Pass,
     };
     let mut said = format!("{cases} odd requests to {covered} of {known} operations");
     match verdict {
         Verdict::Fail => said = format!("{bad} defects: {said}"),
         Verdict::Warn if weak => said.push_str(&format!(", {} weak spots", findings.len())),
-        Verdict::Warn => said.push_str(&format!(": under the floor of {}%", config.floor)),
+        Verdict::Warn => said.push_str(&format!(": under the floor of {}%", 100.0 * config.floor)),
         _ => said.push_str(", each refused in good order"),
     }
     if let Some(error) = &seen.stopped {
