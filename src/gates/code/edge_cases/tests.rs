@@ -1,3 +1,5 @@
+//! Tests of the verdict, of the odd values, and of a target that is not there; real frameworks stand in `tests/limits.rs`.
+
 use serde_json::json;
 
 use super::ask::{Asked, Defect, Seen, What};
