@@ -232,7 +232,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         // delivery
         Box::new(delivery::pipeline::CiPipeline),
         Box::new(delivery::rollback::Rollback),
-        later(&not_built::DELIVERY_STAGING),
+        Box::new(delivery::staging::Staging),
         Box::new(delivery::env_config::EnvConfig),
         Box::new(delivery::naming::Naming),
         // security
@@ -317,6 +317,7 @@ impl Config {
             ("delivery", "env_config", self.delivery.env_config.validate()),
             ("delivery", "naming", none(self.delivery.naming.validate().map(|_| ()))),
             ("delivery", "rollback", self.delivery.rollback.validate()),
+            ("delivery", "staging", none(self.delivery.staging.validate())),
             ("security", "auth", none(self.security.auth.validate())),
             ("security", "authz", none(self.security.authz.validate())),
             ("security", "exposure", none(self.security.exposure.validate())),

@@ -37,23 +37,6 @@ const ACTIVE: Duration = Duration::from_secs(300);
 /// Rehearsals wait for a rollback or a restore.
 const REHEARSAL: Duration = Duration::from_secs(900);
 
-pub static DELIVERY_STAGING: About = About {
-    id: "delivery.staging",
-    section: Section::Delivery,
-    class: Class::B,
-    line: "staging/UAT environment available and tested",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[],
-    reads: "the staging target, the version it serves, and test results bound to this release",
-    decides: "staging is up, runs this release, is not production, and was tested",
-    fix: "deploy this release to staging first, then run the tests there",
-};
-
 pub static SECURITY_RATE_LIMIT: About = About {
     id: "security.rate_limit",
     section: Section::Security,

@@ -14,6 +14,9 @@ mod manifests;
 mod rules;
 pub mod usages;
 
+pub use look::{Source, Stage as Environment, environments};
+pub use rules::is_loopback;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -23,7 +26,7 @@ use tokio::io::AsyncReadExt as _;
 
 use self::checks::{Hit, image_files, required, same_secrets, undeclared, values, writing};
 use self::dotenv::{Dialect, Entry};
-use self::look::{Looking, Seen, Source, Stage as Whose, look};
+use self::look::{Looking, Seen, Stage as Whose, look};
 use self::usages::{Need, Usage};
 use super::packages;
 use crate::domain::problem::Problem;

@@ -4,6 +4,7 @@ pub mod env_config;
 pub mod naming;
 pub mod pipeline;
 pub mod rollback;
+pub mod staging;
 
 mod chain;
 pub mod ci;
@@ -22,4 +23,5 @@ pub struct Config {
     pub naming: naming::Config,
     pub pipeline: pipeline::Config,
     pub rollback: rollback::Config,
+    pub staging: staging::Config,
 }

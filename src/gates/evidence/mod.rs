@@ -315,6 +315,7 @@ fn age_max(gate: &str, config: &Config) -> Duration {
     const DAY: u64 = 86_400;
     match gate {
         "code.coverage" => config.code.coverage.max_age.get(),
+        "delivery.staging" => config.delivery.staging.max_age.get(),
         "infrastructure.backup_restore" => Duration::from_secs(30 * DAY),
         "performance.load" | "performance.concurrency" => Duration::from_secs(14 * DAY),
         _ if gate.starts_with("security.") => Duration::from_secs(DAY),

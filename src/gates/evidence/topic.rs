@@ -91,6 +91,7 @@ pub fn speaks_to(report: &Imported, gate: &str) -> bool {
         ("infrastructure.restart_health", Kind::KubeScore | Kind::KubeLinter | Kind::Hadolint) => true,
         ("infrastructure.autoscaling", Kind::KubeScore | Kind::KubeLinter) => true,
         ("code.coverage", Kind::JUnit | Kind::Tap | Kind::Ctrf) => true,
+        ("delivery.staging", _) => matches!(report.content, Content::Tests(_)) && report.target.is_some(),
         (_, Kind::Sarif) => false,
         (gate, kind) => kind.gate() == gate,
     }
@@ -124,7 +125,7 @@ fn tool(content: &Content) -> Option<String> {
 
 /// Its answer is about a running system, not about files.
 pub fn is_runtime(gate: &str) -> bool {
-    matches!(gate.split('.').next(), Some("security" | "performance"))
+    gate == "delivery.staging" || matches!(gate.split('.').next(), Some("security" | "performance"))
 }
 
 /// Looking at production is no proof about staging, but what it shows is shown; load belongs on staging alone.

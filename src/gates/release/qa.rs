@@ -10,6 +10,8 @@ mod judge;
 mod lists;
 mod look;
 
+pub use look::{Bound, Report, test_reports};
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

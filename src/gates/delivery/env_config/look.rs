@@ -71,14 +71,30 @@ pub struct Seen {
 const SETTINGS_BYTES_MAX: u64 = 1024 * 1024;
 
 pub fn look(repo: &Repo, looking: &Looking, found: Found<Looking>, config: &Config, rules: &[&'static str]) -> Seen {
-    let excluded = looking.excluded.as_ref();
+    let (sources, unreadable) = sources(repo, looking.excluded.as_ref(), config, rules);
+    let copied = dockerfiles(repo, &sources);
+    Seen { sources, usages: all_usages(found), copied, unreadable }
+}
+
+/// The environments that the repository describes, for whoever compares them.
+pub fn environments(repo: &Repo, config: &Config) -> Vec<Source> {
+    sources(repo, patterns::matcher(&repo.root, &config.exclude).as_ref(), config, &[]).0
+}
+
+/// The sources, and what of them could not be read with why.
+fn sources(
+    repo: &Repo,
+    excluded: Option<&Gitignore>,
+    config: &Config,
+    rules: &[&'static str],
+) -> (Vec<Source>, Vec<(String, String)>) {
     let production = patterns::matcher(&repo.root, &config.production);
     let tracked: BTreeSet<&str> = repo.files.iter().map(|f| f.path.as_str()).collect();
     let mut paths: BTreeSet<String> =
         repo.files.iter().filter(|f| f.bytes <= SETTINGS_BYTES_MAX).map(|f| f.path.clone()).collect();
     paths.extend(env_encrypted::dotenv_on_disk(repo).0.iter().cloned());
     let dialects = Dialects::of(repo);
-    let mut seen = Seen::default();
+    let (mut sources, mut unreadable) = (Vec::new(), Vec::new());
     for path in &paths {
         let named = production.as_ref().map(|_| patterns::covers(production.as_ref(), path));
         let role = Role::of_path(path);
@@ -95,15 +111,13 @@ pub fn look(repo: &Repo, looking: &Looking, found: Found<Looking>, config: &Conf
         match source(repo, path, stage, &dialects, rules) {
             Ok(Some(mut source)) => {
                 source.tracked = tracked.contains(path.as_str());
-                seen.sources.push(source);
+                sources.push(source);
             }
             Ok(None) => {}
-            Err(why) => seen.unreadable.push((path.clone(), why)),
+            Err(why) => unreadable.push((path.clone(), why)),
         }
     }
-    seen.usages = all_usages(found);
-    seen.copied = dockerfiles(repo, &seen.sources);
-    seen
+    (sources, unreadable)
 }
 
 /// By name; `None`: not an environment.
@@ -119,7 +133,9 @@ fn stage_of(path: &str) -> Option<Stage> {
     let has = |list: &[&str]| words.iter().any(|w| list.contains(w));
     if manifests::is_compose(path) {
         // A plain compose file is as often the developer's as the server's: only one that says so is production's.
-        return has(&["prod", "production"]).then_some(Stage::Production);
+        let of = |list, stage| has(list).then_some(stage);
+        return of(&["prod", "production"], Stage::Production)
+            .or_else(|| of(&["staging", "stage", "uat", "preprod"], Stage::Staging));
     }
     if has(&[
         "dev",

@@ -99,15 +99,9 @@ struct Release<'r> {
 }
 
 pub fn look(repo: &Repo, config: &Config, rid: &ReleaseId, in_ci: bool, now: Timestamp) -> Seen {
-    let release = Release { repo, rid, in_ci, changed_at: changed_at(repo), now, max_age: config.max_age };
+    let release = Release::new(repo, config, rid, in_ci, now);
     let mut seen = Seen { shown: shown::look(repo), command: runner::command(repo), ..Seen::default() };
-    for found in reports::of(repo, &config.reports).0.iter().filter(|f| f.format.is_tests()) {
-        match release.report(found) {
-            Ok(Some(report)) => seen.reports.push(report),
-            Ok(None) => {}
-            Err(why) => seen.unreadable.push((found.path.clone(), why)),
-        }
-    }
+    (seen.reports, seen.unreadable) = release.reports(config);
     let named = patterns::matcher(&repo.root, &config.lists);
     for file in repo.files.iter() {
         let kind = match named.is_some() {
@@ -126,6 +120,17 @@ pub fn look(repo: &Repo, config: &Config, rid: &ReleaseId, in_ci: bool, now: Tim
     let read = |(title, place): (String, Place)| Title { spoken: flows::spoken(&title), title, place };
     seen.titles = titles.into_iter().map(read).collect();
     seen
+}
+
+/// Reports of test runs as they stand to the release, and those that cannot be read with why.
+pub fn test_reports(
+    repo: &Repo,
+    config: &Config,
+    rid: &ReleaseId,
+    in_ci: bool,
+    now: Timestamp,
+) -> (Vec<Report>, Vec<(String, String)>) {
+    Release::new(repo, config, rid, in_ci, now).reports(config)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +174,23 @@ fn list_kind_of_ending(path: &str) -> Option<ListKind> {
 /// Larger lists are not kept by people.
 const LIST_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-impl Release<'_> {
+impl<'r> Release<'r> {
+    fn new(repo: &'r Repo, config: &Config, rid: &'r ReleaseId, in_ci: bool, now: Timestamp) -> Release<'r> {
+        Release { repo, rid, in_ci, changed_at: changed_at(repo), now, max_age: config.max_age }
+    }
+
+    fn reports(&self, config: &Config) -> (Vec<Report>, Vec<(String, String)>) {
+        let (mut read, mut unreadable) = (Vec::new(), Vec::new());
+        for found in reports::of(self.repo, &config.reports).0.iter().filter(|f| f.format.is_tests()) {
+            match self.report(found) {
+                Ok(Some(report)) => read.push(report),
+                Ok(None) => {}
+                Err(why) => unreadable.push((found.path.clone(), why)),
+            }
+        }
+        (read, unreadable)
+    }
+
     fn report(&self, found: &Found) -> Result<Option<Report>, String> {
         if found.bytes > REPORT_BYTES_MAX {
             return Err(format!("larger than {REPORT_BYTES_MAX} bytes"));
