@@ -73,6 +73,21 @@ pub enum Format {
     Form,
 }
 
+impl Format {
+    /// Media type and body of a login with these two fields.
+    pub fn body(self, fields: [(&str, &str); 2]) -> (&'static str, String) {
+        let [(user, name), (secret, password)] = fields;
+        match self {
+            Format::Json => ("application/json", json!({ user: name, secret: password }).to_string()),
+            Format::Form => {
+                let mut form = url::form_urlencoded::Serializer::new(String::new());
+                form.append_pair(user, name).append_pair(secret, password);
+                ("application/x-www-form-urlencoded", form.finish())
+            }
+        }
+    }
+}
+
 fn username_field() -> String {
     "username".into()
 }
@@ -82,7 +97,7 @@ fn password_field() -> String {
 }
 
 /// Where answers to a login hold their token.
-const TOKENS: [&str; 8] = [
+pub const TOKENS: [&str; 8] = [
     "/access_token",
     "/accessToken",
     "/token",
@@ -145,19 +160,9 @@ impl Login {
     fn request(&self, base: &Url) -> Result<Request, String> {
         let url = base.join(&self.path).map_err(|e| format!("login path {}: {e}", self.path))?;
         let password = self.password.reveal().map_err(|e| e.to_string())?;
-        Ok(match self.format {
-            Format::Json => {
-                let body = json!({ &self.username_field: self.username, &self.password_field: password.expose() });
-                Request::post(url, "application/json", body.to_string())
-            }
-            Format::Form => {
-                let body = url::form_urlencoded::Serializer::new(String::new())
-                    .append_pair(&self.username_field, &self.username)
-                    .append_pair(&self.password_field, password.expose())
-                    .finish();
-                Request::post(url, "application/x-www-form-urlencoded", body)
-            }
-        })
+        let pairs = [(self.username_field.as_str(), self.username.as_str()), (&self.password_field, password.expose())];
+        let (kind, body) = self.format.body(pairs);
+        Ok(Request::post(url, kind, body))
     }
 
     /// What the answer hands out: cookies, a token, or both.

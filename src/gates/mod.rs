@@ -244,7 +244,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(security::headers::Headers),
         // performance
         Box::new(performance::load::Load),
-        later(&not_built::PERFORMANCE_CONCURRENCY),
+        Box::new(performance::concurrency::Concurrency),
         Box::new(performance::db_index::DbIndex),
         Box::new(performance::caching::Caching),
         Box::new(performance::media_offload::MediaOffload),
@@ -325,6 +325,7 @@ impl Config {
             ("security", "injection", none(self.security.injection.validate())),
             ("performance", "db_index", none(self.performance.db_index.validate())),
             ("performance", "caching", self.performance.caching.validate()),
+            ("performance", "concurrency", self.performance.concurrency.validate()),
             ("performance", "load", self.performance.load.validate()),
             ("performance", "media_offload", self.performance.media_offload.validate()),
             ("performance", "payload", self.performance.payload.validate()),

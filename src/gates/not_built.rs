@@ -60,23 +60,6 @@ pub static SECURITY_RATE_LIMIT: About = About {
     fix: "add a limiter keyed on account and client address with a shared store",
 };
 
-pub static PERFORMANCE_CONCURRENCY: About = About {
-    id: "performance.concurrency",
-    section: Section::Performance,
-    class: Class::B,
-    line: "concurrent users simulated (e.g. 1k logins)",
-    min_tier: Tier::E2,
-    attestable: false,
-    stage: Stage::Exclusive,
-    lock: Lock::TargetExclusive,
-    needs: &["performance.load"],
-    timeout: ACTIVE,
-    skipped_for: &[Profile::Worker, Profile::StaticSite],
-    reads: "a thousand sessions held at one instant on staging",
-    decides: "99 % succeed within the limits and nobody sees another's session",
-    fix: "seed test users and widen what saturates first",
-};
-
 pub static MONITORING_LOGGING: About = About {
     id: "monitoring.logging",
     section: Section::Monitoring,

@@ -61,7 +61,7 @@ pub struct Answer {
     pub bytes: u64,
 }
 
-enum Stream {
+pub enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
@@ -109,18 +109,22 @@ impl Endpoint {
 
     /// Opens a connection.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
+        Ok(Connection { stream: self.dial().await?, reader: Reader::default() })
+    }
+
+    /// Opens a stream, through the TLS handshake where there is one.
+    pub async fn dial(&self) -> Result<Stream, ConnectError> {
         let fail = |fault: Fault, text: String| ConnectError { fault, text };
         let stream = TcpStream::connect(self.address).await.map_err(|e| fail(Fault::Connect, e.to_string()))?;
         // Requests are one small write each: waiting for more would only add Nagle's delay to the figures.
         let _ = stream.set_nodelay(true);
-        let stream = match &self.tls {
+        Ok(match &self.tls {
             None => Stream::Plain(stream),
             Some((connector, name)) => {
                 let connected = connector.connect(name.clone(), stream).await;
                 Stream::Tls(Box::new(connected.map_err(|e| fail(Fault::Tls, e.to_string()))?))
             }
-        };
-        Ok(Connection { stream, reader: Reader::default() })
+        })
     }
 }
 

@@ -10,6 +10,7 @@ mod http1;
 mod pacer;
 mod report;
 mod schedule;
+pub mod users;
 mod worker;
 
 use std::sync::Arc;

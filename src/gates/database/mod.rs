@@ -3,6 +3,7 @@
 //! gates speak stands in this folder. The address is a secret reference; outputs show host and name of the database alone.
 
 pub mod catalog;
+pub mod connections;
 pub mod plans;
 pub mod reading;
 mod session;

@@ -1,6 +1,7 @@
 //! Section `performance`: one file per gate.
 
 pub mod caching;
+pub mod concurrency;
 pub mod db_index;
 pub mod load;
 pub mod media_offload;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     pub db_index: db_index::Config,
     pub caching: caching::Config,
+    pub concurrency: concurrency::Config,
     pub load: load::Config,
     pub media_offload: media_offload::Config,
     pub payload: payload::Config,
