@@ -11,6 +11,7 @@ declare -A debian=(
   [redis-server]=redis-server
   [prometheus]=prometheus
   [promtool]=prometheus
+  [prometheus-alertmanager]=prometheus-alertmanager
   [victoria-metrics]=victoria-metrics
   [python3]=python3
   [node]=nodejs

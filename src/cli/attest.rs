@@ -18,7 +18,9 @@ use crate::domain::evidence::hex;
 use crate::domain::units::{Span, prose};
 use crate::gates;
 use crate::gates::context::Repo;
+use crate::gates::facts::git::Git;
 use crate::gates::facts::{rid, walk};
+use crate::gates::monitoring::alert_delivery::{self, canary::Canary};
 use crate::gates::people::attestation::{self, LIFE_MAX, ROTATED_LIFE_MAX};
 use crate::gates::people::shelf::{ATTESTATIONS, Shelf};
 use crate::gates::people::statement::{
@@ -40,6 +42,7 @@ Examples:
   hypercare attest release.announcement --evidence https://status.shop.example/42 --key ~/.ssh/id_ed25519
   hypercare attest release.qa --flow checkout --evidence qa/checkout.pdf --role qa
   hypercare attest code.secrets --rotated 0f3c…,91ab… --on 2026-11-20 --evidence rotation.log
+  hypercare attest monitoring.alert_delivery --code 7F3K-9QWD
   hypercare attest code.review --export in-toto > review.intoto.jsonl")]
 pub struct Args {
     /// The gate, or goal.NAME for a goal none of whose gates apply
@@ -69,6 +72,9 @@ pub struct Args {
     /// Who has revoked them [default: the signer]
     #[arg(long, value_name = "NAME", requires = "rotated")]
     by: Option<String>,
+    /// Of monitoring.alert_delivery: the code of the TEST alert that reached you; no signature is needed
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["evidence", "expires", "role", "flow", "rotated", "key", "signer", "export", "dry_run"])]
+    code: Option<String>,
     /// A private key, or the .pub of one that your agent holds [default: git's user.signingkey]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -100,6 +106,9 @@ fn usage(message: impl Into<String>) -> Failure {
 pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     let loaded = global.config(Need::Nothing, Secrets::MayBeMissing)?;
     let subject = subject::choose(&loaded, &args.which)?;
+    if let Some(code) = &args.code {
+        return give_back(&args, code, &subject, global.clock.now());
+    }
     let line = checked_gate(&args)?;
     let folder = subject.repo.clone().unwrap_or_else(|| PathBuf::from("."));
     let wanted = loaded.config.gates.version.clone();
@@ -167,6 +176,36 @@ pub async fn run(args: Args, global: &Global) -> anyhow::Result<Exit> {
     let beside = sign::place(&path, &signature)?;
     let refused = judged(&repo, &about, &path, now);
     finish(&args, &statement, &path, &beside, refused, &mut out)
+}
+
+/// Takes the code of a canary alert. The code itself is the proof that somebody was reached: nothing is signed.
+fn give_back(args: &Args, code: &str, subject: &subject::Subject, now: Timestamp) -> anyhow::Result<Exit> {
+    let delivery = &alert_delivery::ABOUT;
+    if args.gate != delivery.id {
+        return Err(usage(format!("--code belongs to {}", delivery.id)).into());
+    }
+    let git = subject.repo.as_deref().and_then(Git::discover);
+    let named = git.and_then(|git| git.run(&["config", "user.name"]).ok()).map(|name| clean_line(name.trim()));
+    let by = named.filter(|name| !name.is_empty()).or_else(|| std::env::var("USER").ok()).unwrap_or("somebody".into());
+    let root = subject.repo.clone().unwrap_or_else(|| PathBuf::from("."));
+    let canary = Canary::answer(&root.join(".hypercare/runs/attest"), code, &by, now).map_err(|why| {
+        usage(why.to_string()).hint(format!("`hypercare check --only {}` posts a canary", delivery.id))
+    })?;
+    let after = prose(now.since(canary.posted));
+    let mut out = Out::stdout();
+    if args.format.is_json() {
+        out.line(
+            serde_json::json!({"gate": delivery.id, "posted": canary.posted, "answered": now, "by": by}).to_string(),
+        )?;
+    } else {
+        out.line(format!(
+            "{} the canary reached {by}, the code came back {after} after it was sent",
+            paint(Tone::Pass, "✔")
+        ))?;
+        out.line(format!("  hypercare check --only {} now passes on it", delivery.id))?;
+    }
+    out.flush()?;
+    Ok(Exit::Yes)
 }
 
 /// The checklist's words for it, or why it cannot be attested.

@@ -257,7 +257,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(monitoring::alert_cpu::AlertCpu),
         Box::new(monitoring::alert_memory::AlertMemory),
         Box::new(monitoring::alert_backlog::AlertBacklog),
-        later(&not_built::MONITORING_ALERT_DELIVERY),
+        Box::new(monitoring::alert_delivery::AlertDelivery),
         // infrastructure
         later(&not_built::INFRASTRUCTURE_LOAD_BALANCER),
         Box::new(infrastructure::restart_health::RestartHealth),
@@ -331,6 +331,7 @@ impl Config {
             ("performance", "payload", self.performance.payload.validate()),
             ("monitoring", "metrics", self.monitoring.metrics.validate()),
             ("monitoring", "alerts", self.monitoring.alerts.validate()),
+            ("monitoring", "alert_delivery", self.monitoring.alert_delivery.validate()),
             ("infrastructure", "autoscaling", self.infrastructure.autoscaling.validate()),
             ("infrastructure", "env_encrypted", self.infrastructure.env_encrypted.validate()),
             ("infrastructure", "restart_health", self.infrastructure.restart_health.validate()),

@@ -94,23 +94,6 @@ pub static MONITORING_LOG_CONTEXT: About = About {
     fix: "bind the context once per request",
 };
 
-pub static MONITORING_ALERT_DELIVERY: About = About {
-    id: "monitoring.alert_delivery",
-    section: Section::Monitoring,
-    class: Class::A,
-    line: "monitoring & alerting",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Rehearsal,
-    lock: Lock::TargetExclusive,
-    needs: &["monitoring.alert_errors"],
-    timeout: REHEARSAL,
-    skipped_for: &[],
-    reads: "the way from the alert rules to a person: receivers, routing, and a canary alert with a one-time code",
-    decides: "the canary reached a person, who gave the code back",
-    fix: "route the alerts' labels to a receiver that reaches somebody",
-};
-
 pub static INFRASTRUCTURE_LOAD_BALANCER: About = About {
     id: "infrastructure.load_balancer",
     section: Section::Infrastructure,

@@ -2,6 +2,7 @@
 
 pub mod alert_backlog;
 pub mod alert_cpu;
+pub mod alert_delivery;
 pub mod alert_errors;
 pub mod alert_memory;
 pub mod metrics;
@@ -19,4 +20,5 @@ pub struct Config {
     pub metrics: metrics::Config,
     /// For the four gates on alerts.
     pub alerts: alerts::Config,
+    pub alert_delivery: alert_delivery::Config,
 }

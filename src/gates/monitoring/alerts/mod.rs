@@ -27,7 +27,7 @@ mod live;
 mod missing;
 mod read;
 mod roles;
-mod route;
+pub mod route;
 mod simulate;
 #[cfg(test)]
 mod tests;
