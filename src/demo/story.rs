@@ -140,7 +140,7 @@ impl Stage {
         say("\n  Somebody forgot a console.log. It is removed, the tag moves; what this version of hypercare cannot");
         say("  check yet is waived for this demo, by name and with an end; the teams are told.");
         self.repository.mend()?;
-        self.waive_what_is_not_built().await?;
+        self.waive_what_cannot_run().await?;
         self.repository.commit_all("Waive what cannot be checked yet")?;
         self.repository.move_tag()?;
         self.shop.deploy(&self.repository.head()?);
@@ -275,10 +275,11 @@ impl Stage {
         Ok(())
     }
 
-    /// One waiver per gate that answered `not-built`, as a person would write it; and for pages that no browser can show here.
-    async fn waive_what_is_not_built(&self) -> anyhow::Result<()> {
+    /// One waiver per gate that cannot run here, as a person would write it: what is not built, pages without a browser, the
+    /// canary without an Alertmanager.
+    async fn waive_what_cannot_run(&self) -> anyhow::Result<()> {
         let gates = self.json(&["gates", "list"]).await?;
-        let mut not_built: Vec<String> = gates["gates"]
+        let mut waived: Vec<String> = gates["gates"]
             .as_array()
             .into_iter()
             .flatten()
@@ -290,9 +291,11 @@ impl Stage {
             Err(_) => false,
         };
         if !shown {
-            not_built.push("release.fallback_ui".into());
+            waived.push("release.fallback_ui".into());
         }
-        for gate in &not_built {
+        // The tea shop's alerts go out by hypercare itself: there is no Alertmanager to send a canary through.
+        waived.push("monitoring.alert_delivery".into());
+        for gate in &waived {
             let args = [
                 "waive",
                 gate,
@@ -308,7 +311,7 @@ impl Stage {
             let output = hypercare(&self.dir, &self.hook_key).args(args).output().await?;
             ensure!(output.status.success(), "waive {gate}: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
-        say(&format!("  $ hypercare waive …            ({} gates that cannot run yet)", not_built.len()));
+        say(&format!("  $ hypercare waive …            ({} gates that cannot run yet)", waived.len()));
         Ok(())
     }
 
@@ -470,6 +473,12 @@ target_rps = 200
 ramp = "2s"
 hold = "6s"
 mix = ["/", "/api/products"]
+
+[gates.performance.concurrency]
+users = 200
+ramp = "1s"
+hold = "3s"
+every = "1s"
 
 [gates.security.exposure]
 allow = [{{ path = "/metrics", reason = "the demo has one loopback listener" }}]

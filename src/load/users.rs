@@ -4,26 +4,25 @@
 //! A closed model on purpose: the question is how many *sessions* the service holds at one instant and whether each still
 //! belongs to its user, not how many requests a second it serves (that is [`super::run`]). HTTP/1.1 by `hyper`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+mod browser;
+mod report;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HOST, SET_COOKIE};
-use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::connection::{Endpoint, Fault, Stream};
-use super::report::Latency;
+use browser::Browser;
+pub use report::{MixUp, Report, StepReport};
+
+use super::connection::Endpoint;
 use super::worker::histogram;
 use super::{LoadError, allow_descriptors};
 
@@ -88,51 +87,6 @@ pub enum Step {
     Logout,
 }
 
-/// What one kind of request gave.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct StepReport {
-    pub requests: u64,
-    pub by_status: BTreeMap<u16, u64>,
-    /// By class: `connect`, `timeout`, `reset`, `protocol`, `tls`.
-    pub errors: BTreeMap<String, u64>,
-    pub latency_ms: Latency,
-}
-
-/// Users who were given somebody else's page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MixUp {
-    pub user: usize,
-    pub saw: usize,
-    pub times: u64,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Report {
-    pub users: usize,
-    /// Signed in, or arrived where nobody signs in.
-    pub arrived: usize,
-    /// Most sessions held at one instant; each proven by an answer of its own page after that instant.
-    pub peak: usize,
-    /// (second since the start, sessions held)
-    pub held: Vec<(u64, usize)>,
-    pub steps: BTreeMap<Step, StepReport>,
-    pub mix_ups: Vec<MixUp>,
-    /// Page answers that named the user, and that named nobody.
-    pub own: u64,
-    pub nobody: u64,
-    /// Session ids or tokens that more than one user was given.
-    pub shared_sessions: usize,
-    /// Sessions that ended before the hold did.
-    pub lost: usize,
-    /// Signed out and then asked again: still signed in.
-    pub outlived: usize,
-    pub signed_out: usize,
-    /// How late requests were sent, 99th percentile: a tired generator, not a slow service.
-    pub lag_p99_ms: f64,
-    /// The run was cut short from outside.
-    pub interrupted: bool,
-}
-
 /// Live figures.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
@@ -142,9 +96,6 @@ pub struct Progress {
     pub requests: u64,
 }
 
-/// An answer is read so far; the user's name stands near its beginning.
-const BODY_BYTES_MAX: usize = 256 * 1024;
-const COOKIES_MAX: usize = 50;
 const TELL_EVERY: Duration = Duration::from_millis(500);
 /// After the hold users leave over this time, so that signing out is no stampede.
 const LEAVING: Duration = Duration::from_secs(5);
@@ -238,7 +189,7 @@ pub async fn run(
             }),
         }
     }
-    Ok(report(users, lives, &shared, cancel.is_cancelled()))
+    Ok(report::report(users, lives, &shared, cancel.is_cancelled()))
 }
 
 async fn live(user: usize, shared: Arc<Shared>) -> (usize, Life) {
@@ -331,188 +282,4 @@ async fn wait(shared: &Shared, at: Duration) {
     let late = Instant::now().saturating_duration_since(due);
     let mut lag = shared.lag.lock().unwrap_or_else(PoisonError::into_inner);
     lag.saturating_record((late.as_micros() as u64).max(1));
-}
-
-struct Answer {
-    status: u16,
-    body: Bytes,
-}
-
-/// Connection, cookies and token of one user.
-#[derive(Default)]
-struct Browser {
-    connection: Option<SendRequest<Full<Bytes>>>,
-    cookies: BTreeMap<String, String>,
-    token: Option<String>,
-}
-
-impl Browser {
-    async fn ask(&mut self, shared: &Shared, step: Step, ask: &Ask) -> Result<Answer, Fault> {
-        let begun = Instant::now();
-        shared.requests.fetch_add(1, Ordering::Relaxed);
-        let answer = match tokio::time::timeout(shared.plan.timeout, self.exchange(shared, ask)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Fault::Timeout),
-        };
-        if answer.is_err() {
-            self.connection = None;
-        }
-        let mut steps = shared.steps.lock().unwrap_or_else(PoisonError::into_inner);
-        let (report, latency) = steps.entry(step).or_insert_with(|| (StepReport::default(), histogram()));
-        report.requests += 1;
-        match &answer {
-            Ok(answer) => {
-                *report.by_status.entry(answer.status).or_default() += 1;
-                latency.saturating_record((begun.elapsed().as_micros() as u64).max(1));
-            }
-            Err(fault) => *report.errors.entry(fault.word().to_string()).or_default() += 1,
-        }
-        answer
-    }
-
-    async fn exchange(&mut self, shared: &Shared, ask: &Ask) -> Result<Answer, Fault> {
-        // A server may close an idle connection at any time: that is no error of the service, once.
-        let idle = self.connection.as_ref().is_some_and(|c| c.is_ready());
-        let connection = match self.connection.take().filter(|_| idle) {
-            Some(open) => open,
-            None => open(&shared.endpoint).await?,
-        };
-        let connection = self.connection.insert(connection);
-        connection.ready().await.map_err(|_| Fault::Reset)?;
-        let mut request = hyper::Request::builder()
-            .method(ask.method)
-            .uri(&ask.path)
-            .header(HOST, shared.endpoint.authority())
-            .header("accept", "*/*");
-        for (name, value) in &shared.plan.headers {
-            request = request.header(name, value);
-        }
-        if let Some(kind) = ask.content_type {
-            request = request.header(CONTENT_TYPE, kind);
-        }
-        if !self.cookies.is_empty() {
-            let all: Vec<String> = self.cookies.iter().map(|(n, v)| format!("{n}={v}")).collect();
-            request = request.header(COOKIE, all.join("; "));
-        }
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
-        }
-        let request = request.body(Full::new(ask.body.clone())).map_err(|_| Fault::Protocol)?;
-        let answer = connection.send_request(request).await.map_err(|_| Fault::Reset)?;
-        let status = answer.status().as_u16();
-        let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let set: Vec<String> = answer.headers().get_all(SET_COOKIE).iter().take(COOKIES_MAX).map(text).collect();
-        let body = Limited::new(answer.into_body(), BODY_BYTES_MAX).collect().await;
-        let body = match body {
-            Ok(body) => body.to_bytes(),
-            // The rest is left unread, so the connection is of no more use.
-            Err(_) => {
-                self.connection = None;
-                return Err(Fault::Protocol);
-            }
-        };
-        self.keep_cookies(&set);
-        Ok(Answer { status, body })
-    }
-
-    fn keep_cookies(&mut self, set: &[String]) {
-        for line in set {
-            let Some((name, value)) = line.split(';').next().and_then(|pair| pair.split_once('=')) else { continue };
-            let (name, value) = (name.trim().to_string(), value.trim().to_string());
-            let gone = value.is_empty() || line.to_ascii_lowercase().contains("max-age=0");
-            match gone {
-                true => drop(self.cookies.remove(&name)),
-                false if self.cookies.len() < COOKIES_MAX => drop(self.cookies.insert(name, value)),
-                false => {}
-            }
-        }
-    }
-
-    fn keep_token(&mut self, body: &[u8], pointers: &[String]) {
-        let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) else { return };
-        self.token = pointers.iter().find_map(|p| json.pointer(p)?.as_str()).map(str::to_string);
-    }
-
-    fn is_signed_in(&self) -> bool {
-        self.token.is_some() || !self.cookies.is_empty()
-    }
-
-    /// The longest of what was handed out: a language or a theme is shorter than any session.
-    fn session_id(&self) -> Option<u64> {
-        let id = self.token.as_ref().into_iter().chain(self.cookies.values()).max_by_key(|v| v.len())?;
-        let mut hasher = DefaultHasher::new();
-        id.hash(&mut hasher);
-        Some(hasher.finish())
-    }
-
-    fn kept(&self) -> (BTreeMap<String, String>, Option<String>) {
-        (self.cookies.clone(), self.token.clone())
-    }
-
-    fn restore(&mut self, (cookies, token): (BTreeMap<String, String>, Option<String>)) {
-        (self.cookies, self.token) = (cookies, token);
-    }
-}
-
-async fn open(endpoint: &Endpoint) -> Result<SendRequest<Full<Bytes>>, Fault> {
-    match endpoint.dial().await.map_err(|e| e.fault)? {
-        Stream::Plain(stream) => shake(stream).await,
-        Stream::Tls(stream) => shake(stream).await,
-    }
-}
-
-async fn shake<S>(stream: S) -> Result<SendRequest<Full<Bytes>>, Fault>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|_| Fault::Protocol)?;
-    // Ends with the sender.
-    tokio::spawn(async move {
-        let _ = connection.await;
-    });
-    Ok(sender)
-}
-
-fn report(users: usize, mut lives: Vec<(usize, Life)>, shared: &Shared, interrupted: bool) -> Report {
-    lives.sort_by_key(|(user, _)| *user);
-    let mut out = Report { users, interrupted, ..Report::default() };
-    let mut changes: Vec<(Duration, i64)> = Vec::new();
-    let (mut ids, mut twice) = (BTreeSet::new(), BTreeSet::new());
-    for (user, life) in &lives {
-        out.arrived += usize::from(life.arrived);
-        out.lost += usize::from(life.lost);
-        out.own += life.own;
-        out.nobody += life.nobody;
-        out.signed_out += usize::from(life.signed_out);
-        out.outlived += usize::from(life.outlived);
-        out.mix_ups.extend(life.seen.iter().map(|(saw, times)| MixUp { user: *user, saw: *saw, times: *times }));
-        if let Some((from, until)) = life.session {
-            changes.extend([(from, 1), (until, -1)]);
-        }
-        if let Some(id) = life.id {
-            if !ids.insert(id) {
-                twice.insert(id);
-            }
-        }
-    }
-    out.shared_sessions = twice.len();
-    changes.sort();
-    let mut held = 0i64;
-    let mut curve: BTreeMap<u64, usize> = BTreeMap::new();
-    for (at, change) in changes {
-        held += change;
-        let now = held.max(0) as usize;
-        out.peak = out.peak.max(now);
-        let second = curve.entry(at.as_secs()).or_default();
-        *second = now.max(*second);
-    }
-    out.held = curve.into_iter().collect();
-    let steps = std::mem::take(&mut *shared.steps.lock().unwrap_or_else(PoisonError::into_inner));
-    let told = |(step, (report, latency)): (Step, (StepReport, Histogram<u64>))| {
-        (step, StepReport { latency_ms: Latency::of(&latency), ..report })
-    };
-    out.steps = steps.into_iter().map(told).collect();
-    let lag = shared.lag.lock().unwrap_or_else(PoisonError::into_inner);
-    out.lag_p99_ms = if lag.is_empty() { 0.0 } else { lag.value_at_quantile(0.99) as f64 / 1000.0 };
-    out
 }

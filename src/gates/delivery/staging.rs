@@ -115,10 +115,10 @@ impl Gate for Staging {
             let mut seen = Seen { target: target.name.clone(), url: target.url.to_string(), ..Seen::default() };
             seen.production = production_twin(target, &ctx.guard.targets);
             // Nothing is asked of production in the name of staging.
-            if seen.production.is_none() {
-                if let Err(error) = ask(ctx, target, &mut seen).await {
-                    return trouble(&error);
-                }
+            if seen.production.is_none()
+                && let Err(error) = ask(ctx, target, &mut seen).await
+            {
+                return trouble(&error);
             }
             told_of_tests(ctx, &mut seen);
             let (rid, config, signed) =

@@ -46,7 +46,7 @@ async fn run(
         ctx.repo = Some(repo);
         ctx.target = Some(Target { name: "staging".into(), url, ops_url: None, active: false, load: false });
         ctx.rid = ReleaseId { commit: Some(head), version: Some("1.4.0".into()), ..ReleaseId::default() };
-        ctx.clock = std::sync::Arc::new(crate::domain::clock::SystemClock::default());
+        ctx.clock = std::sync::Arc::new(crate::domain::clock::SystemClock);
         change(ctx);
     });
     Staging.check(&ctx).await

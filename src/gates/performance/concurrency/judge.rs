@@ -80,10 +80,9 @@ pub fn judge(seen: &Seen, config: &Config) -> Outcome {
         let fix = "make session ids of 128 random bits, a new one at each login; never cache Set-Cookie";
         findings.push(miss("shared-session", Severity::Critical, text).fix(fix));
     }
-    if findings.is_empty() {
-        if let Some(outcome) = not_measured(seen, &login, &page, throttled, all) {
-            return done(outcome);
-        }
+    let not_measured = || not_measured(seen, &login, &page, throttled, all);
+    if let Some(outcome) = findings.is_empty().then(not_measured).flatten() {
+        return done(outcome);
     }
     let (ok, missing) = (share(report.peak as u64, report.users as u64), share(failed(&login) + failed(&page), all));
     if ok < SUCCESS_MIN {

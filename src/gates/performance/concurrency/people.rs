@@ -53,7 +53,7 @@ pub fn routes(config: &Config, inventory: &Inventory) -> Routes {
             };
             inventory.operations.iter().find(fits)
         };
-        words.iter().find_map(|word| called(word))
+        words.iter().find_map(called)
     };
     let path = |op: &Operation| op.template.clone();
     let logout = match &config.logout {
