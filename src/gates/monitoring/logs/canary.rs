@@ -1,5 +1,5 @@
-//! What a marked request carries, and what of it came back in the log. Pure. The values are synthetic: letters and digits
-//! only, so that no encoding on the way changes them. A value that is encoded as a whole (base64) is not recognised.
+//! What a marked request carries, and what of it came back in the log. Pure. The values are synthetic: letters and
+//! digits only, so that no encoding on the way changes them. A value encoded as a whole (base64) is not recognised.
 //! Sources: ASVS 5 16.2.5 (no secrets in logs), 16.4.1 and CWE-117 (no forged records).
 
 use super::Lines;

@@ -1,5 +1,5 @@
-//! Log lines as the gates on logging see them: read since a mark (`file.rs`), taken apart (`record.rs`), and searched for
-//! what marked requests left behind (`canary.rs`). Pure apart from the one read; every read is bounded.
+//! Log lines as the gates on logging see them: read since a mark (`file.rs`), taken apart (`record.rs`), and searched
+//! for what marked requests left behind (`canary.rs`). Pure apart from the one read; every read is bounded.
 
 pub mod canary;
 pub mod file;

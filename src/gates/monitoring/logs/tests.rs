@@ -1,3 +1,5 @@
+//! Tests of the room: real files, rotated and cut short; lines as loggers write them; leaks and forged records.
+
 use std::io::Write as _;
 
 use super::canary::{Canary, Leak};
