@@ -21,8 +21,9 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[];
 /// Rooms that must not know another although it lies below.
 const STRANGERS: &[(&str, &str)] = &[("gates", "store"), ("sources", "store"), ("report", "net")];
 
-/// The demo's shop stands for somebody else's service with a database of its own.
-const SQL_ELSEWHERE: &[&str] = &["demo/shop.rs"];
+/// The demo's shop stands for somebody else's service with a database of its own; `gates/database/` asks the database that is
+/// checked.
+const SQL_ELSEWHERE: &[&str] = &["demo/shop.rs", "gates/database/"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -127,7 +128,9 @@ fn sql_lives_in_the_store() {
     };
     let wrong: Vec<String> = files("src", ".rs")
         .into_iter()
-        .filter(|(file, text)| room(file) != "store" && !SQL_ELSEWHERE.contains(&file.as_str()) && speaks(text))
+        .filter(|(file, text)| {
+            room(file) != "store" && !SQL_ELSEWHERE.iter().any(|own| file.starts_with(own)) && speaks(text)
+        })
         .map(|(file, _)| file)
         .collect();
     assert!(wrong.is_empty(), "SQL outside src/store: {wrong:?}");

@@ -85,6 +85,40 @@ name = "the confirmation mail arrives"
 owner = "tea-team"
 steps = "order a cup with the test card, look into the shared mailbox"
 "#;
+/// What the shop answers; guests buy without an account.
+const OPENAPI: &str = r#"openapi: 3.1.0
+info: { title: Tea shop, version: 1.4.0 }
+security: []
+components:
+  securitySchemes:
+    support: { type: http, scheme: bearer }
+paths:
+  /:
+    get: { responses: { "200": { description: The home page } } }
+  /api/products:
+    get:
+      responses:
+        "200":
+          description: What is in stock
+          content:
+            application/json:
+              schema:
+                type: object
+                properties:
+                  items:
+                    type: array
+                    items:
+                      type: object
+                      properties:
+                        id: { type: integer }
+                        name: { type: string }
+                        price_cents: { type: integer }
+  /api/checkout:
+    post:
+      responses:
+        "200": { description: An order }
+        "503": { description: The till is closed }
+"#;
 /// What the suite on staging left behind.
 const STAGING_TESTS: &str = "<testsuite name=\"staging\" tests=\"3\" failures=\"0\"><testcase classname=\"shop\" name=\"the catalogue lists what is in stock\" time=\"0.2\"/><testcase classname=\"shop\" name=\"checkout takes an order, in the sandbox\" time=\"0.9\"/><testcase classname=\"shop\" name=\"checkout refuses a coupon that has ended\" time=\"0.4\"/></testsuite>\n";
 
@@ -123,6 +157,7 @@ impl Repository {
             ("compose.yaml", COMPOSE),
             ("monitoring/alerts.yml", ALERTS),
             ("smoke.toml", SMOKE),
+            ("openapi.yaml", OPENAPI),
             ("CHANGELOG.md", &changelog),
         ] {
             repo.write(path, text)?;

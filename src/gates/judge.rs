@@ -128,7 +128,7 @@ mod tests {
 
     /// A gate that wants E2.
     fn judged(outcome: Outcome) -> GateResult {
-        judge(&not_built::CODE_EDGE_CASES, outcome, Duration::from_millis(5), 3).0
+        judge(&not_built::PERFORMANCE_CONCURRENCY, outcome, Duration::from_millis(5), 3).0
     }
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
     fn evidence_is_bounded_and_its_digest_listed() {
         let huge = serde_json::json!("x".repeat(EVIDENCE_BYTES_MAX + 1));
         let outcome = Outcome::warn("w").evidence("small", serde_json::json!({"a": 1})).evidence("huge", huge);
-        let (result, evidence) = judge(&not_built::CODE_EDGE_CASES, outcome, Duration::ZERO, 0);
+        let (result, evidence) = judge(&not_built::PERFORMANCE_CONCURRENCY, outcome, Duration::ZERO, 0);
         assert_eq!(evidence[0].content["a"], 1);
         assert_eq!(evidence[1].content["left_out"], "too large");
         assert_eq!(result.evidence, evidence.iter().map(Evidence::digest).collect::<Vec<_>>());

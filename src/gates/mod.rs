@@ -6,9 +6,11 @@
 
 pub mod actors;
 pub mod baseline;
+pub mod browser;
 mod cache;
 pub(crate) mod calibrate;
 pub mod context;
+pub mod database;
 pub mod decision;
 pub mod evidence;
 pub mod facts;
@@ -223,8 +225,8 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         // code
         Box::new(code::review::Review),
         Box::new(code::coverage::Coverage),
-        later(&not_built::CODE_EDGE_CASES),
-        later(&not_built::CODE_N_PLUS_ONE),
+        Box::new(code::edge_cases::EdgeCases),
+        Box::new(code::n_plus_one::NPlusOne),
         Box::new(code::leftover_debug::LeftoverDebug),
         Box::new(code::secrets::Secrets),
         // delivery
@@ -243,10 +245,10 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         // performance
         Box::new(performance::load::Load),
         later(&not_built::PERFORMANCE_CONCURRENCY),
-        later(&not_built::PERFORMANCE_DB_INDEX),
-        later(&not_built::PERFORMANCE_CACHING),
+        Box::new(performance::db_index::DbIndex),
+        Box::new(performance::caching::Caching),
         Box::new(performance::media_offload::MediaOffload),
-        later(&not_built::PERFORMANCE_PAYLOAD),
+        Box::new(performance::payload::Payload),
         // monitoring
         later(&not_built::MONITORING_LOGGING),
         later(&not_built::MONITORING_LOG_CONTEXT),
@@ -267,7 +269,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(release::announcement::Announcement),
         Box::new(release::post_deploy::PostDeploy),
         Box::new(release::qa::Qa),
-        later(&not_built::RELEASE_FALLBACK_UI),
+        Box::new(release::fallback_ui::FallbackUi),
         Box::new(release::endpoints::Endpoints),
         // about the check itself
         Box::new(meta::suppressions::Suppressions),
@@ -283,6 +285,8 @@ pub struct Config {
     /// Accounts made for the check: `{ name = "alice", role = "user", bearer = "${env:HC_ALICE}" }`, or with `basic`, `cookie`,
     /// `header`, `login`.
     pub actor: Vec<actors::Actor>,
+    /// The target's database: `{ url = "${env:DATABASE_URL}" }`.
+    pub database: database::Config,
     /// What the route inventory is made of.
     pub routes: inventory::Config,
     /// What one gate may spend on one target.
@@ -305,7 +309,9 @@ impl Config {
         let none = |result: Result<(), Vec<Problem>>| result.err().unwrap_or_default();
         let tables = [
             ("code", "coverage", self.code.coverage.validate()),
+            ("code", "edge_cases", none(self.code.edge_cases.validate())),
             ("code", "leftover_debug", self.code.leftover_debug.validate()),
+            ("code", "n_plus_one", none(self.code.n_plus_one.validate())),
             ("code", "review", self.code.review.validate()),
             ("code", "secrets", self.code.secrets.validate()),
             ("delivery", "env_config", self.delivery.env_config.validate()),
@@ -316,8 +322,11 @@ impl Config {
             ("security", "exposure", none(self.security.exposure.validate())),
             ("security", "headers", none(self.security.headers.validate())),
             ("security", "injection", none(self.security.injection.validate())),
+            ("performance", "db_index", none(self.performance.db_index.validate())),
+            ("performance", "caching", self.performance.caching.validate()),
             ("performance", "load", self.performance.load.validate()),
             ("performance", "media_offload", self.performance.media_offload.validate()),
+            ("performance", "payload", self.performance.payload.validate()),
             ("monitoring", "metrics", self.monitoring.metrics.validate()),
             ("monitoring", "alerts", self.monitoring.alerts.validate()),
             ("infrastructure", "autoscaling", self.infrastructure.autoscaling.validate()),
@@ -325,12 +334,13 @@ impl Config {
             ("infrastructure", "restart_health", self.infrastructure.restart_health.validate()),
             ("release", "announcement", none(self.release.announcement.validate(channels))),
             ("release", "changelog", none(self.release.changelog.validate())),
+            ("release", "fallback_ui", self.release.fallback_ui.validate()),
             ("release", "endpoints", self.release.endpoints.validate()),
             ("release", "post_deploy", self.release.post_deploy.validate()),
             ("release", "qa", self.release.qa.validate()),
             ("meta", "suppressions", self.meta.suppressions.validate()),
         ];
-        let own = [("routes", self.routes.validate())]
+        let own = [("database", self.database.validate()), ("routes", self.routes.validate())]
             .into_iter()
             .flat_map(|(table, result)| none(result).into_iter().map(move |p| p.under(&[table])));
         let own: Vec<Problem> = own.chain(none(actors::Actor::validate(&self.actor))).collect();

@@ -37,40 +37,6 @@ const ACTIVE: Duration = Duration::from_secs(300);
 /// Rehearsals wait for a rollback or a restore.
 const REHEARSAL: Duration = Duration::from_secs(900);
 
-pub static CODE_EDGE_CASES: About = About {
-    id: "code.edge_cases",
-    section: Section::Code,
-    class: Class::B,
-    line: "edge cases handled properly",
-    min_tier: Tier::E2,
-    attestable: false,
-    stage: Stage::Active,
-    lock: Lock::TargetActive,
-    needs: &["security.injection"],
-    timeout: ACTIVE,
-    skipped_for: &[],
-    reads: "the routes and their schemas; empty, huge, malformed and unknown values sent to staging",
-    decides: "no server error, no reset and no leak for any invalid input; errors are clean 4xx answers",
-    fix: "validate each parameter at the boundary and answer 400 or 422",
-};
-
-pub static CODE_N_PLUS_ONE: About = About {
-    id: "code.n_plus_one",
-    section: Section::Code,
-    class: Class::B,
-    line: "no N+1 queries (GraphQL/ORM optimized)",
-    min_tier: Tier::E2,
-    attestable: false,
-    stage: Stage::Exclusive,
-    lock: Lock::TargetExclusive,
-    needs: &[],
-    timeout: ACTIVE,
-    skipped_for: &[Profile::StaticSite],
-    reads: "database statement counters or spans while list routes are asked for few and for many items",
-    decides: "the number of statements does not grow with the number of items",
-    fix: "load related rows in one query (include, preload, join, data loader)",
-};
-
 pub static DELIVERY_STAGING: About = About {
     id: "delivery.staging",
     section: Section::Delivery,
@@ -126,57 +92,6 @@ pub static PERFORMANCE_CONCURRENCY: About = About {
     reads: "a thousand sessions held at one instant on staging",
     decides: "99 % succeed within the limits and nobody sees another's session",
     fix: "seed test users and widen what saturates first",
-};
-
-pub static PERFORMANCE_DB_INDEX: About = About {
-    id: "performance.db_index",
-    section: Section::Performance,
-    class: Class::B,
-    line: "DB indexed properly (EXPLAIN ANALYZE used)",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Exclusive,
-    lock: Lock::TargetExclusive,
-    needs: &["performance.load"],
-    timeout: ACTIVE,
-    skipped_for: &[Profile::StaticSite],
-    reads: "statement statistics and plans after the load test",
-    decides: "no costly statement scans where an index would serve",
-    fix: "create the named index",
-};
-
-pub static PERFORMANCE_CACHING: About = About {
-    id: "performance.caching",
-    section: Section::Performance,
-    class: Class::C,
-    line: "Redis, CDN, or in-memory caching applied",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Exclusive,
-    lock: Lock::TargetShared,
-    needs: &["performance.load"],
-    timeout: ACTIVE,
-    skipped_for: &[],
-    reads: "cache headers, hit ratios and cache counters during the load test",
-    decides: "what may be cached is cached, and nothing private is",
-    fix: "set Cache-Control on assets and cache what is asked for most",
-};
-
-pub static PERFORMANCE_PAYLOAD: About = About {
-    id: "performance.payload",
-    section: Section::Performance,
-    class: Class::B,
-    line: "API only returns necessary data (REST/GraphQL select)",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[Profile::Worker],
-    reads: "fields, sizes and item counts of the answers",
-    decides: "lists are paged and answers carry no undocumented or sensitive field",
-    fix: "select the documented fields only and page lists",
 };
 
 pub static MONITORING_LOGGING: About = About {
@@ -262,21 +177,4 @@ pub static INFRASTRUCTURE_BACKUP_RESTORE: About = About {
     reads: "backup listings and a restore into a scratch instance",
     decides: "the newest backup is fresh enough and a restore gave the same schema and rows",
     fix: "take a backup and rehearse its restore",
-};
-
-pub static RELEASE_FALLBACK_UI: About = About {
-    id: "release.fallback_ui",
-    section: Section::Release,
-    class: Class::B,
-    line: "graceful fallback UI for error handling",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[Profile::Worker],
-    reads: "the top pages while their API calls fail in the browser",
-    decides: "a visible message with a way on, no blank page and no raw error",
-    fix: "wrap the page in an error boundary with a retry",
 };

@@ -8,6 +8,7 @@ mod body;
 pub mod client;
 pub mod probe;
 mod redirect;
+pub mod redis;
 pub mod safety;
 #[cfg(test)]
 pub(crate) mod tests_support;

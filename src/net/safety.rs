@@ -87,6 +87,9 @@ pub enum Intent {
 /// The most a gate reads of one answer.
 pub const RESPONSE_BYTES_MAX: usize = 1 << 20;
 
+/// The same where a browser renders what it reads: half of a script is none.
+pub const PAGE_PART_BYTES_MAX: usize = 8 << 20;
+
 /// The longest a gate waits for one answer.
 pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
@@ -211,7 +214,8 @@ impl Guard {
 
     /// The prober of one gate. All probers of a gate share its budget.
     pub fn prober(self: &Arc<Guard>, gate: &str, intent: Intent) -> Prober {
-        Prober { guard: self.clone(), gate: gate.into(), intent, api: None, sent: self.counter(gate) }
+        let (sent, bytes_max) = (self.counter(gate), RESPONSE_BYTES_MAX);
+        Prober { guard: self.clone(), gate: gate.into(), intent, api: None, provokes: false, sent, bytes_max }
     }
 
     /// The prober of a gate for one service that is no target, but that the operator gave a token for: a forge's API.
@@ -265,12 +269,15 @@ pub struct Prober {
     intent: Intent,
     /// Where it may go although that is no target.
     api: Option<url::Origin>,
+    /// A 5xx may be what its requests are after.
+    provokes: bool,
     sent: Arc<AtomicU64>,
+    bytes_max: usize,
 }
 
 impl Prober {
     /// Adds `User-Agent` and `X-Hypercare-Run`, waits for its turn in the budget, writes the ledger, never follows a
-    /// redirect to another host, caps the body at 1 MiB and the wait at 10 s.
+    /// redirect to another host, caps the body at 1 MiB (a page's parts: 8 MiB) and the wait at 10 s.
     pub async fn send(&self, request: Request) -> Result<Response, NetError> {
         let guard = &*self.guard;
         self.check_method(&request)?;
@@ -283,6 +290,18 @@ impl Prober {
             () = guard.stopped() => Err(NetError::Stopped("a stop was asked for".into())),
             answer = self.take_turn(&host, self.tamed(request)) => answer,
         }
+    }
+
+    /// The same prober, reading up to [`PAGE_PART_BYTES_MAX`] of an answer: for what a browser renders.
+    pub fn for_pages(self) -> Prober {
+        Prober { bytes_max: PAGE_PART_BYTES_MAX, ..self }
+    }
+
+    /// The same prober for requests that are malformed on purpose: a 5xx to them is what the gate looks for, and says
+    /// nothing of the host's health, so that the breaker does not count it. Broken connections and time-outs count as ever.
+    /// Whoever uses it asks something valid after each 5xx, through an ordinary prober.
+    pub fn provoking(&self) -> Prober {
+        Prober { provokes: true, ..self.clone() }
     }
 
     /// GET with the defaults of [`Request::get`].
@@ -321,7 +340,7 @@ impl Prober {
         request.headers.push(("user-agent".into(), super::USER_AGENT.into()));
         request.headers.push(("x-hypercare-run".into(), self.guard.run.clone()));
         request.timeout = request.timeout.min(REQUEST_TIMEOUT_MAX);
-        request.body_bytes_limit = request.body_bytes_limit.min(RESPONSE_BYTES_MAX);
+        request.body_bytes_limit = request.body_bytes_limit.min(self.bytes_max);
         request.redirects = match request.redirects {
             Redirects::None => Redirects::None,
             Redirects::SameHost(n) | Redirects::Follow(n) => Redirects::SameHost(n.min(REDIRECTS_MAX)),
@@ -359,7 +378,10 @@ impl Prober {
             Err(NetError::Connect(_) | NetError::Timeout(_) | NetError::Protocol(_) | NetError::Tls(_)) => true,
             Err(_) => false,
         };
-        host.after(bad, Instant::now());
+        let provoked = self.provokes && answer.as_ref().is_ok_and(|response| response.status >= 500);
+        if !provoked {
+            host.after(bad, Instant::now());
+        }
         answer
     }
 }
@@ -473,6 +495,24 @@ mod tests {
         }
         let post = Request::post(url("https://api.forge.invalid/v1/x"), "text/plain", "x");
         assert!(matches!(prober.send(post).await, Err(NetError::Refused(_))));
+    }
+
+    #[tokio::test]
+    async fn errors_that_were_provoked_do_not_open_the_breaker() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = serve(|_| Served::with(500, &[], b"")).await;
+        let guard = guard(dir.path(), vec![], Safety { rps: 1000, ..Safety::default() });
+        let prober = guard.prober("g", Intent::Active);
+        for _ in 0..40 {
+            assert_eq!(prober.provoking().get(url(&server.url("/"))).await.unwrap().status, 500);
+        }
+        assert_eq!(prober.requests(), 40, "one budget");
+        let host = guard.host(&url(&server.url("/")));
+        assert_eq!(host.before(Instant::now()), Turn::Go);
+        for _ in 0..20 {
+            prober.get(url(&server.url("/"))).await.unwrap();
+        }
+        assert!(matches!(host.before(Instant::now()), Turn::WaitUntil(_)), "those of valid requests do");
     }
 
     #[tokio::test]

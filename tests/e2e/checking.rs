@@ -133,7 +133,7 @@ fn a_debian_nginx_and_a_foreign_repository_get_the_promised_json() {
     assert_eq!(debug["findings"][0]["file"], "src/cart.js");
     assert_eq!(debug["findings"][0]["line"], 2);
     assert_eq!(gate(&run, "code.secrets")["verdict"], "pass");
-    assert_eq!(gate(&run, "security.auth")["reason"], "not-built");
+    assert_eq!(gate(&run, "infrastructure.load_balancer")["reason"], "not-built");
     assert!(dir.path().join("hypercare-data/state.db").exists(), "the evidence is kept");
     let ledger =
         Command::new(env!("CARGO_BIN_EXE_hypercare")).current_dir(dir.path()).args(["evidence", "verify"]).output();

@@ -3,7 +3,9 @@
 #![allow(dead_code)]
 
 pub mod engine;
+pub mod gate;
 pub mod http;
+pub mod postgres;
 pub mod prometheus;
 pub mod smtp;
 

@@ -89,6 +89,7 @@ fn trade(config: &mut Config, agreed: &Config) -> Vec<String> {
             ("target", serde_json::json!(config.gates.target)),
             ("safety", serde_json::json!(config.gates.safety)),
             ("actor", serde_json::json!(config.gates.actor)),
+            ("database", serde_json::json!(config.gates.database)),
         ]
     };
     for ((key, own), (_, other)) in keys(config).into_iter().zip(keys(agreed)) {
@@ -99,6 +100,7 @@ fn trade(config: &mut Config, agreed: &Config) -> Vec<String> {
     config.gates.target = agreed.gates.target.clone();
     config.gates.safety = agreed.gates.safety.clone();
     config.gates.actor = agreed.gates.actor.clone();
+    config.gates.database = agreed.gates.database.clone();
     for (name, service) in &mut config.service {
         let url = agreed.service.get(name).and_then(|s| s.url.clone());
         if service.url != url {

@@ -1,7 +1,9 @@
 //! Section `code`: one file per gate; beside them what they share: `syntax.rs` (trees), `role.rs` (which files ship).
 
 pub mod coverage;
+pub mod edge_cases;
 pub mod leftover_debug;
+pub mod n_plus_one;
 pub mod review;
 pub mod secrets;
 
@@ -30,7 +32,9 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub coverage: coverage::Config,
+    pub edge_cases: edge_cases::Config,
     pub leftover_debug: leftover_debug::Config,
+    pub n_plus_one: n_plus_one::Config,
     pub review: review::Config,
     pub secrets: secrets::Config,
 }

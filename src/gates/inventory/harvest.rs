@@ -21,8 +21,42 @@ const KEYS: [&str; 9] = ["id", "_id", "uuid", "guid", "slug", "key", "number", "
 /// By template, concrete paths of objects that this actor's lists show.
 pub type Paths = BTreeMap<String, Vec<String>>;
 
+/// By path, whose the list says that an object is: values of `user`, `owner_id` and their like.
+pub type Owners = BTreeMap<String, Vec<String>>;
+
+/// Fields of an object that name its owner.
+const OWNERS: [&str; 15] = [
+    "user",
+    "owner",
+    "author",
+    "username",
+    "user_id",
+    "userId",
+    "owner_id",
+    "ownerId",
+    "author_id",
+    "authorId",
+    "customer_id",
+    "customerId",
+    "account_id",
+    "accountId",
+    "created_by",
+];
+
 /// Asks the lists above every `{param}` that a GET knows, as this actor.
 pub async fn own(prober: &Prober, base: &Url, inventory: &Inventory, headers: &Headers, ignore: &[String]) -> Paths {
+    owned(prober, base, inventory, headers, ignore).await.0
+}
+
+/// The same, with whose each object is where its list tells.
+pub async fn owned(
+    prober: &Prober,
+    base: &Url,
+    inventory: &Inventory,
+    headers: &Headers,
+    ignore: &[String],
+) -> (Paths, Owners) {
+    let mut owners = Owners::new();
     let mut known = Paths::new();
     let mut asked = 0;
     let mut wanted: Vec<&str> =
@@ -46,7 +80,10 @@ pub async fn own(prober: &Prober, base: &Url, inventory: &Inventory, headers: &H
             let Ok(answer) = ask(prober, base, "GET", &path, headers).await else { continue };
             let ids = serde_json::from_slice(&answer.body).map(|body| ids(&body, name)).unwrap_or_default();
             let bare = path.split('?').next().unwrap_or(&path).trim_end_matches('/').to_string();
-            let paths: Vec<String> = ids.iter().map(|id| format!("{bare}/{id}")).collect();
+            let paths: Vec<String> = ids.iter().map(|(id, _)| format!("{bare}/{id}")).collect();
+            for (path, (_, whose)) in paths.iter().zip(ids) {
+                owners.insert(path.clone(), whose);
+            }
             if !paths.is_empty() && answer.status < 300 {
                 known.insert(object.clone(), paths);
             }
@@ -54,11 +91,14 @@ pub async fn own(prober: &Prober, base: &Url, inventory: &Inventory, headers: &H
         if !rest.is_empty()
             && let Some(paths) = known.get(&object)
         {
-            let below = paths.iter().map(|path| format!("{path}{rest}")).collect();
+            let below: Vec<String> = paths.iter().map(|path| format!("{path}{rest}")).collect();
+            for (path, below) in paths.iter().zip(&below) {
+                owners.insert(below.clone(), owners.get(path).cloned().unwrap_or_default());
+            }
             known.insert(template.to_string(), below);
         }
     }
-    known
+    (known, owners)
 }
 
 /// One request for a path that may be odd; `path` is sent as it stands.
@@ -111,8 +151,8 @@ pub fn concrete(template: &str, known: &Paths) -> Option<String> {
     openapi::names(rest).is_empty().then(|| format!("{path}{rest}"))
 }
 
-/// Ids of the objects in the first list of an answer.
-fn ids(body: &Json, param: &str) -> Vec<String> {
+/// Ids of the objects in the first list of an answer, and whose each is.
+fn ids(body: &Json, param: &str) -> Vec<(String, Vec<String>)> {
     let list = match body {
         Json::Array(list) => Some(list),
         Json::Object(parts) => parts.values().find_map(|part| match part {
@@ -131,7 +171,8 @@ fn ids(body: &Json, param: &str) -> Vec<String> {
         let plain = KEYS.iter().any(|key| named.ends_with(key)).then(|| text(param)).flatten();
         plain.or_else(|| KEYS.iter().find_map(|key| text(key))).or_else(|| text(param))
     };
-    list.into_iter().flatten().filter_map(id).take(OBJECTS_MAX).collect()
+    let whose = |object: &Json| OWNERS.iter().filter_map(|key| values::text(&object[*key])).collect();
+    list.into_iter().flatten().filter_map(|object| Some((id(object)?, whose(object)))).take(OBJECTS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -192,8 +233,13 @@ mod tests {
             (json!([1, 2]), vec![]),
             (json!("x"), vec![]),
         ] {
-            assert_eq!(ids(&body, "tea"), expect, "{body}");
+            let found: Vec<String> = ids(&body, "tea").into_iter().map(|(id, _)| id).collect();
+            assert_eq!(found, expect, "{body}");
         }
+        assert_eq!(
+            ids(&json!([{ "id": 1, "user": "ann", "owner_id": 4 }]), "id"),
+            [("1".to_string(), vec!["ann".to_string(), "4".into()])]
+        );
         let base: Url = "http://h.invalid/app/?x=1".parse().unwrap();
         assert_eq!(address(&base, "//a/..;/b?c='").as_str(), "http://h.invalid//a/..;/b?c=%27");
     }

@@ -27,7 +27,7 @@ use super::{GateContext, context::Repo};
 use crate::domain::problem::Problem;
 use crate::net::safety::{Intent, Target};
 
-pub use graphql::{Field, GraphQl};
+pub use graphql::{Field, GraphQl, fields as graphql_fields};
 pub use merge::{is_id, shape};
 
 /// `[gates.routes]`: what the inventory is made of beside the sources.
@@ -203,6 +203,10 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Does anything but a crawl tell of routes? Pages link pages: what a crawl does not show may be there all the same.
+    pub fn is_told(&self) -> bool {
+        self.operations.iter().any(|o| o.sources.iter().any(|source| *source != Source::Crawl))
+    }
     pub fn find(&self, method: &str, template: &str) -> Option<&Operation> {
         self.operations.iter().find(|o| o.method == method && o.template == template)
     }

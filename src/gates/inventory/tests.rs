@@ -1,3 +1,5 @@
+//! Tests of the inventory: every kind of source at once, over a server on loopback.
+
 use serde_json::json;
 
 use super::*;

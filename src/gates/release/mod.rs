@@ -3,6 +3,7 @@
 pub mod announcement;
 pub mod changelog;
 pub mod endpoints;
+pub mod fallback_ui;
 pub mod post_deploy;
 pub mod qa;
 
@@ -19,6 +20,7 @@ pub struct Config {
     pub announcement: announcement::Config,
     pub changelog: changelog::Config,
     pub endpoints: endpoints::Config,
+    pub fallback_ui: fallback_ui::Config,
     pub post_deploy: post_deploy::Config,
     pub qa: qa::Config,
 }

@@ -246,6 +246,13 @@ async fn check(ctx: &GateContext) -> Result<Outcome, Box<Outcome>> {
 
 fn nothing_sensitive(ctx: &GateContext, inventory: &Inventory) -> Outcome {
     let count = inventory.operations.len();
+    if !inventory.is_told() {
+        return Outcome::error(
+            "nothing-to-inspect",
+            format!("only a crawl of the pages tells of routes, and of {count} alone"),
+        )
+        .hint("give an OpenAPI document, or recorded traffic: [gates.routes] har = [\"…\"]");
+    }
     if ctx.actors().is_empty() {
         let told = inventory.told.join(", ");
         return Outcome::skip(

@@ -13,10 +13,12 @@ mod matrix;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _};
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -118,6 +120,10 @@ struct Person {
     headers: Headers,
     /// What his own lists show.
     own: harvest::Paths,
+    /// Whose they say that it is.
+    owners: harvest::Owners,
+    /// Names that the service may know him by.
+    known_as: Vec<String>,
 }
 
 /// What a role got on a route.
@@ -138,6 +144,10 @@ struct Object {
     status: u16,
     /// The other got what the owner gets.
     read: bool,
+    /// A list that both see says whose it is; that is no secret, but what stands behind may be.
+    listed: bool,
+    /// The answer has fields that one keeps to oneself.
+    telling: bool,
 }
 
 #[derive(Default)]
@@ -196,8 +206,12 @@ async fn check(ctx: &GateContext) -> Result<Outcome, Box<Outcome>> {
     let mut people = Vec::new();
     for actor in ctx.actors() {
         let headers = ctx.signed_in(actor).await.map_err(|why| Box::new(no_credentials(why)))?;
-        let own = harvest::own(&asking.prober, asking.base, &inventory, &headers, public).await;
-        people.push(Person { name: actor.name.clone(), role: actor.role.clone(), id: actor.id.clone(), headers, own });
+        let (own, owners) = harvest::owned(&asking.prober, asking.base, &inventory, &headers, public).await;
+        let (name, role, id) = (actor.name.clone(), actor.role.clone(), actor.id.clone());
+        let login = actor.login.as_ref().map(|login| login.username.clone());
+        let basic = actor.basic.as_ref().map(|basic| basic.username.clone());
+        let known_as = [Some(name.clone()), id.clone(), login, basic].into_iter().flatten().collect();
+        people.push(Person { name, role, id, headers, own, owners, known_as });
     }
     let mut scan = Scan { roles: people.iter().map(|p| p.role.clone()).collect(), ..Scan::default() };
     scan.roles.sort();
@@ -312,8 +326,9 @@ impl Asking<'_> {
             }
             let private = sensitive::why(operation, &[]) == Some(Why::Word);
             if paths.len() > 1 && paths.windows(2).all(|pair| pair[0] == pair[1]) {
+                let claimed = self.claimed(operation, &low, &paths[0], scan).await;
                 // Otherwise it is a catalogue that one must sign in for.
-                if private {
+                if private && !claimed {
                     scan.same_lists.push(operation.name());
                 }
                 continue;
@@ -324,7 +339,8 @@ impl Asking<'_> {
                     let others =
                         low.iter().zip(&paths).filter(|(p, theirs)| p.name != owner.name && !theirs.contains(path));
                     for (other, _) in others {
-                        let Some(object) = self.object(operation, path, owner, other, scan).await else { continue };
+                        let object = self.object(operation, path, (owner, other), false, scan).await;
+                        let Some(object) = object else { continue };
                         tried = true;
                         scan.objects.push(object);
                     }
@@ -336,12 +352,30 @@ impl Asking<'_> {
         }
     }
 
+    /// Objects that a list shows to all, with whose they are: asked as those whose they are not.
+    async fn claimed(&self, operation: &Operation, low: &[&Person], paths: &[String], scan: &mut Scan) -> bool {
+        let mut any = false;
+        for owner in low {
+            let is_his = |path: &&String| {
+                owner.owners.get(*path).is_some_and(|whose| whose.iter().any(|name| owner.known_as.contains(name)))
+            };
+            for path in paths.iter().filter(is_his).take(OBJECTS_MAX) {
+                for other in low.iter().filter(|p| p.name != owner.name) {
+                    let Some(object) = self.object(operation, path, (owner, other), true, scan).await else { continue };
+                    any = true;
+                    scan.objects.push(object);
+                }
+            }
+        }
+        any
+    }
+
     async fn object(
         &self,
         operation: &Operation,
         path: &str,
-        owner: &Person,
-        other: &Person,
+        (owner, other): (&Person, &Person),
+        listed: bool,
         scan: &mut Scan,
     ) -> Option<Object> {
         let path = values::path(&filled(operation, Some(path.to_string())), |_| None);
@@ -370,8 +404,19 @@ impl Asking<'_> {
             other: other.name.clone(),
             status: foreign.status,
             read,
+            listed,
+            telling: is_telling(&own),
         })
     }
+}
+
+/// Does the answer have fields that one keeps to oneself?
+fn is_telling(answer: &Response) -> bool {
+    static FIELDS: LazyLock<Regex> = LazyLock::new(|| {
+        let words = "secret|password|token|address|street|card|iban|phone|e?mail|balance|salary|ssn|birth|private|note";
+        Regex::new(&format!("(?i)\"[a-z_]*(?:{words})[a-z_]*\"\\s*:")).expect("fixed")
+    });
+    web::is_json(answer) && FIELDS.is_match(&answer.text())
 }
 
 /// The operation at one concrete path.

@@ -24,7 +24,7 @@ use self::probe::{Asking, Point, Probed};
 use crate::domain::problem::Problem;
 use crate::domain::verdict::{Class, Outcome, Tier};
 use crate::gates::actors::Headers;
-use crate::gates::inventory::{Operation, Place, covers, harvest};
+use crate::gates::inventory::{Inventory, Operation, Place, covers, harvest};
 use crate::gates::proof::{Fixture, Page, Proof};
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage, web};
 use crate::net::NetError;
@@ -149,7 +149,7 @@ async fn check(ctx: &GateContext) -> Result<Outcome, Box<Outcome>> {
         }
     }
     if points.is_empty() {
-        return Err(Box::new(nothing(inventory.operations.len(), &scan)));
+        return Err(Box::new(nothing(&inventory, &scan)));
     }
     let asking = Asking {
         prober,
@@ -175,13 +175,12 @@ async fn check(ctx: &GateContext) -> Result<Outcome, Box<Outcome>> {
     Ok(judge::judge(scan))
 }
 
-fn nothing(operations: usize, scan: &Scan) -> Outcome {
-    if operations == 0 {
-        return Outcome::error(
-            "nothing-to-inspect",
-            "no route is known: neither document, source nor page tells of one",
-        )
-        .hint("give an OpenAPI document, or recorded traffic: [gates.routes] har = [\"…\"]");
+fn nothing(inventory: &Inventory, scan: &Scan) -> Outcome {
+    let operations = inventory.operations.len();
+    if !inventory.is_told() {
+        let told = format!("no parameter is known: only a crawl tells of routes, and of {operations} alone");
+        return Outcome::error("nothing-to-inspect", told)
+            .hint("give an OpenAPI document, or recorded traffic: [gates.routes] har = [\"…\"]");
     }
     match scan.left_out.len() {
         0 => Outcome::skip("no-parameters", format!("none of {operations} routes takes a parameter")),

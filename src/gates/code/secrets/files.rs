@@ -170,6 +170,7 @@ pub(super) fn view(path: &str, head: &[u8]) -> Option<View> {
         "testkit",
         "testdata",
     ]) || suite.is_some_and(|(set, _)| set.ends_with("test"))
+        || name.starts_with("phpunit.xml")
         || ["t/", "integration/"].iter().any(|folder| lower.starts_with(folder));
     let sample =
         of(&["example", "sample", "demo", "template", "i18n", "locale", "translation", "playground", "benchmark"]);
@@ -294,6 +295,9 @@ mod tests {
             ("src/contest.py", (Form::Code, true, Kind::Code, People::Users)),
         ] {
             assert_eq!(of(path, b"x"), Some(expect), "{path}");
+        }
+        for path in ["phpunit.xml", "phpunit.xml.dist"] {
+            assert_eq!(of(path, b"x").map(|(.., people)| people), Some(People::Tests), "{path}");
         }
         assert_eq!(suite("pkg/testdata/keys/tests/a.pem"), Some("pkg/testdata"));
         assert_eq!((suite("src/contest/a.js"), suite("src/a.test.js")), (None, None));

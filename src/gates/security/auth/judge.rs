@@ -50,7 +50,7 @@ pub(super) fn judge(config: &Config, scan: Scan<'_>) -> Outcome {
     let worst = findings.iter().max_by_key(|f| f.severity).map(|f| (f.message.clone(), f.fix.clone()));
     let outcome = if entered > 0 {
         let (message, fix) = worst.unwrap_or_default();
-        Outcome::fail(format!("{entered} ways in: {message}")).hint(format!("{message}. {fix}"))
+        Outcome::fail(format!("{entered} ways in: {message}")).hint(fix)
     } else if let Some(error) = &scan.stopped {
         let trouble = web::trouble(error);
         Outcome { summary: format!("{} ({share})", trouble.summary), ..trouble }
@@ -66,7 +66,7 @@ pub(super) fn judge(config: &Config, scan: Scan<'_>) -> Outcome {
         Outcome::warn(format!("{share}; {}", unproven(&asked)))
             .hint("ask who is there before validating, and give an actor that each route lets in")
     } else if let Some((message, fix)) = worst.filter(|_| warns > 0) {
-        Outcome::warn(format!("{share}; {warns} to settle: {message}")).hint(format!("{message}. {fix}"))
+        Outcome::warn(format!("{share}; {warns} to settle: {message}")).hint(fix)
     } else {
         Outcome::pass(share)
     };

@@ -1,3 +1,5 @@
+//! Tests of the gate: walls with and without doors, and what each kind of answer shows.
+
 use std::sync::Arc;
 
 use super::*;

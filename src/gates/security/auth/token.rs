@@ -163,7 +163,7 @@ fn pem(label: &str, bytes: &[u8]) -> String {
 
 /// Secrets that people leave in: words of tutorials and defaults, with what people add to them, and the service's name.
 pub(super) fn weak_words(service: &str) -> Vec<String> {
-    const STEMS: [&str; 84] = [
+    const STEMS: [&str; 85] = [
         "secret",
         "Secret",
         "SECRET",
@@ -246,6 +246,7 @@ pub(super) fn weak_words(service: &str) -> Vec<String> {
         "session",
         "sessionsecret",
         "keyboard cat",
+        "random",
         "foo",
         "bar",
     ];

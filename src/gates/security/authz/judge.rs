@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::matrix::Matrix;
 use super::{Cell, Config, Object, Scan};
-use crate::domain::verdict::{Finding, Outcome, Severity, Tier};
+use crate::domain::verdict::{Confidence, Finding, Outcome, Severity, Tier};
 use crate::gates::judge::COVERAGE_FLOOR;
 use crate::gates::web;
 
@@ -41,7 +41,7 @@ pub(super) fn judge(config: &Config, matrix: Option<&Matrix>, scan: Scan, draft:
         scan.roles.len()
     );
     let outcome = if fails > 0 {
-        Outcome::fail(format!("{fails} beyond their rights: {}", worst.0)).hint(format!("{}. {}", worst.0, worst.1))
+        Outcome::fail(format!("{fails} beyond their rights: {}", worst.0)).hint(worst.1)
     } else if let Some(error) = &scan.stopped {
         let trouble = web::trouble(error);
         Outcome { summary: format!("{} ({share})", trouble.summary), ..trouble }
@@ -51,7 +51,7 @@ pub(super) fn judge(config: &Config, matrix: Option<&Matrix>, scan: Scan, draft:
         Outcome::error("nothing-to-inspect", "no actor is shown anything")
             .hint("give the actors some data of their own")
     } else if warns > 0 {
-        Outcome::warn(format!("{share}; {warns} to settle: {}", worst.0)).hint(format!("{}. {}", worst.0, worst.1))
+        Outcome::warn(format!("{share}; {warns} to settle: {}", worst.0)).hint(worst.1)
     } else if (proved as f64) < COVERAGE_FLOOR * objects as f64 {
         let missing = scan.unproven.first().cloned().unwrap_or_default();
         Outcome::warn(format!("{share}; no list shows an object of {missing}")).hint(format!(
@@ -83,9 +83,15 @@ pub(super) fn judge(config: &Config, matrix: Option<&Matrix>, scan: Scan, draft:
 
 fn foreign(object: &Object) -> Finding {
     let Object { operation, owner, other, .. } = object;
-    let finding = Finding::new("foreign-object", Severity::Critical, format!("{other} read {owner}'s {operation}"))
+    // Everybody sees in the list whose it is; it may be meant that everybody reads it, too.
+    let (severity, confidence) = match object.listed && !object.telling {
+        true => (Severity::Medium, Confidence::Medium),
+        false => (Severity::Critical, Confidence::High),
+    };
+    let finding = Finding::new("foreign-object", severity, format!("{other} read {owner}'s {operation}"))
+        .confidence(confidence)
         .route(operation)
-        .fix("filter by owner in the query: WHERE owner_id = the signed-in user; answer 404 to the others")
+        .fix("filter by owner in the query: WHERE owner_id = the signed-in user; or name the route in [gates.security.authz] shared")
         .identified_by(&["security.authz", "foreign-object", operation]);
     match &object.place {
         Some((file, line)) => finding.at(file, *line, 1),

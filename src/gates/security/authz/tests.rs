@@ -1,3 +1,5 @@
+//! Tests of the verdict, of the matrix as a file, and of what too few actors mean.
+
 use super::*;
 use crate::gates::testing;
 
@@ -13,7 +15,16 @@ fn scan(cells: &[(&str, &[(&str, Cell)])], objects: Vec<Object>) -> Scan {
 
 fn object(status: u16, read: bool) -> Object {
     let operation = "GET /orders/{id}".to_string();
-    Object { operation, place: Some(("app.js".into(), 9)), owner: "ann".into(), other: "bob".into(), status, read }
+    Object {
+        operation,
+        place: Some(("app.js".into(), 9)),
+        owner: "ann".into(),
+        other: "bob".into(),
+        status,
+        read,
+        listed: false,
+        telling: true,
+    }
 }
 
 const CELLS: &[(&str, &[(&str, Cell)])] = &[
@@ -39,6 +50,10 @@ fn the_agreed_matrix_and_foreign_objects_decide() {
     assert_eq!(says(Some(&matrix), scan(CELLS, vec![object(404, false)])), (Verdict::Pass, String::new()));
     assert_eq!(says(None, scan(CELLS, vec![object(404, false)])), (Verdict::Warn, String::new()));
     assert_eq!(says(Some(&matrix), scan(CELLS, vec![object(200, true)])), (Verdict::Fail, "foreign-object".into()));
+    // A list that both see says whose it is: what stands behind it decides.
+    let listed = |telling| Object { listed: true, telling, ..object(200, true) };
+    assert_eq!(says(Some(&matrix), scan(CELLS, vec![listed(true)])), (Verdict::Fail, "foreign-object".into()));
+    assert_eq!(says(Some(&matrix), scan(CELLS, vec![listed(false)])), (Verdict::Warn, "foreign-object".into()));
     let beyond: &[(&str, &[(&str, Cell)])] = &[("GET /reports", &[("admin", Cell::Allowed), ("user", Cell::Allowed)])];
     assert_eq!(says(Some(&matrix), scan(beyond, vec![])), (Verdict::Fail, "role-exceeds".into()));
     let lost: &[(&str, &[(&str, Cell)])] = &[("GET /orders", &[("admin", Cell::Allowed), ("user", Cell::Denied)])];

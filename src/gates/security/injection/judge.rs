@@ -17,7 +17,7 @@ pub(super) fn judge(scan: Scan) -> Outcome {
     let worst = findings.iter().max_by_key(|f| (f.confidence == Confidence::High, f.severity));
     let told = worst.map(|f| (f.message.clone(), f.fix.clone())).unwrap_or_default();
     let outcome = if confirmed > 0 {
-        Outcome::fail(format!("{confirmed} ways in: {}", told.0)).hint(format!("{}. {}", told.0, told.1))
+        Outcome::fail(format!("{confirmed} ways in: {}", told.0)).hint(told.1)
     } else if let Some(error) = &scan.stopped {
         let trouble = web::trouble(error);
         Outcome { summary: format!("{} ({share})", trouble.summary), ..trouble }
@@ -27,7 +27,7 @@ pub(super) fn judge(scan: Scan) -> Outcome {
         Outcome::error("nothing-to-inspect", format!("none of {known} parameters could be probed: {why}"))
             .hint("give an actor that is let in, and examples of valid values in the OpenAPI document")
     } else if !findings.is_empty() {
-        Outcome::warn(format!("{share}; one sign: {}", told.0)).hint(format!("{}. {}", told.0, told.1))
+        Outcome::warn(format!("{share}; one sign: {}", told.0)).hint(told.1)
     } else if scan.walled {
         Outcome::warn(format!("{share}, behind a wall that answers in the service's place"))
             .hint("let hypercare past the firewall on staging: what it hides is still there")
@@ -81,10 +81,10 @@ fn finding(probed: &Probed, hit: &Hit) -> Finding {
     };
     let (name, rule) = (probed.point.name(), rule(hit.family));
     let severity = if hit.confirmed { severity } else { Severity::Medium };
-    let finding = Finding::new(rule, severity, format!("{name}: {}; {}", hit.shows, hit.curl))
+    let finding = Finding::new(rule, severity, format!("{name}: {}", hit.shows))
         .confidence(if hit.confirmed { Confidence::High } else { Confidence::Medium })
         .route(probed.point.route())
-        .fix(fix)
+        .fix(format!("{fix}; reproduce: {}", hit.curl))
         .identified_by(&["security.injection", rule, probed.point.route(), probed.point.param()]);
     match probed.point.source() {
         Some((file, line)) => finding.at(file, *line, 1),

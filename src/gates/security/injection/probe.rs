@@ -230,6 +230,16 @@ impl Asking {
         self.prober.send(self.request(point, value)).await
     }
 
+    /// A value that the service may break on. When it does, the next request is a valid one, by which the breaker tells a
+    /// careless program from a host in trouble.
+    async fn provoke(&self, point: &Point, value: &str) -> Result<Response, NetError> {
+        let answer = self.prober.provoking().send(self.request(point, value)).await?;
+        if answer.status >= 500 {
+            self.send(point, &point.value).await?;
+        }
+        Ok(answer)
+    }
+
     fn request(&self, point: &Point, value: &str) -> Request {
         let chosen = |param: &Param| {
             let this = param.place == point.param.place && param.name == point.param.name && point.leaf.is_none();
@@ -312,7 +322,7 @@ impl Turn<'_> {
             return Ok(None);
         }
         self.sent += 1;
-        match self.asking.send(&self.point, value).await {
+        match self.asking.provoke(&self.point, value).await {
             Ok(answer) => Ok(Some(answer)),
             // A value that a header cannot carry, an answer that broke off: nothing to compare.
             Err(NetError::Protocol(_)) => Ok(None),

@@ -1,3 +1,5 @@
+//! Tests of the gate on servers written for one defect each; real frameworks stand in `tests/security.rs`.
+
 use std::sync::Arc;
 
 use super::*;
@@ -49,7 +51,7 @@ async fn a_page_that_encodes_passes_and_one_that_does_not_fails() {
     assert_eq!((sound.verdict, sound.covered), (Verdict::Pass, Some(1)), "{sound:#?}");
     let careless = asked(|q| html(format!("<p>{q}</p>")), Config::default()).await;
     assert_eq!((careless.verdict, rules(&careless)), (Verdict::Fail, vec!["reflected-xss"]));
-    assert!(careless.findings[0].message.contains("curl -i 'http://127.0.0.1:"), "{}", careless.findings[0].message);
+    assert!(careless.findings[0].fix.contains("curl -i 'http://127.0.0.1:"), "{}", careless.findings[0].fix);
 }
 
 #[tokio::test]
