@@ -8,6 +8,7 @@ pub mod alert_memory;
 pub mod metrics;
 
 pub mod alerts;
+pub mod logs;
 pub mod prometheus_api;
 pub mod red;
 
