@@ -69,12 +69,13 @@ if ! "$venv/bin/python" -c "import $modules" 2>/dev/null; then
 fi
 
 node_dir=target/test-node
-newest=(fastify typescript-eslint @koa/router @nestjs/platform-express c8 nyc jsonwebtoken react react-dom graphql-yoga express-session connect-redis redis)
+newest=(fastify typescript-eslint @koa/router @nestjs/platform-express c8 nyc jsonwebtoken react react-dom graphql-yoga express-session connect-redis redis pino pino-http winston)
 if ! (cd "$node_dir/node_modules" && ls -d "${newest[@]}") >/dev/null 2>&1; then
-  echo "setup: installing from npm into $node_dir: express helmet fastify koa nest eslint typescript c8 nyc jsonwebtoken react graphql-yoga express-session connect-redis redis"
+  echo "setup: installing from npm into $node_dir: express helmet fastify koa nest eslint typescript c8 nyc jsonwebtoken react graphql-yoga express-session connect-redis redis pino winston"
   mkdir -p "$node_dir"
   npm install --silent --no-audit --no-fund --prefix "$node_dir" express@4 helmet@8 fastify@5 \
     eslint@9 typescript-eslint@8 typescript@5 koa@2 @koa/router@13 \
     @nestjs/core@11 @nestjs/common@11 @nestjs/platform-express@11 reflect-metadata@0.2 rxjs@7 c8@10 nyc@17 jsonwebtoken@9 \
-    react@18.3.1 react-dom@18.3.1 graphql@16 graphql-yoga@5 express-session@1 connect-redis@9 redis@5 >/dev/null
+    react@18.3.1 react-dom@18.3.1 graphql@16 graphql-yoga@5 express-session@1 connect-redis@9 redis@5 \
+    pino@9 pino-http@10 winston@3 >/dev/null
 fi

@@ -35,6 +35,7 @@ pub(crate) mod web;
 pub mod words;
 
 pub mod code;
+mod command;
 pub mod delivery;
 pub mod infrastructure;
 pub mod meta;
@@ -250,7 +251,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(performance::media_offload::MediaOffload),
         Box::new(performance::payload::Payload),
         // monitoring
-        later(&not_built::MONITORING_LOGGING),
+        Box::new(monitoring::logging::Logging),
         later(&not_built::MONITORING_LOG_CONTEXT),
         Box::new(monitoring::metrics::Metrics),
         Box::new(monitoring::alert_errors::AlertErrors),
@@ -329,6 +330,7 @@ impl Config {
             ("performance", "load", self.performance.load.validate()),
             ("performance", "media_offload", self.performance.media_offload.validate()),
             ("performance", "payload", self.performance.payload.validate()),
+            ("monitoring", "logs", self.monitoring.logs.validate()),
             ("monitoring", "metrics", self.monitoring.metrics.validate()),
             ("monitoring", "alerts", self.monitoring.alerts.validate()),
             ("monitoring", "alert_delivery", self.monitoring.alert_delivery.validate()),

@@ -60,23 +60,6 @@ pub static SECURITY_RATE_LIMIT: About = About {
     fix: "add a limiter keyed on account and client address with a shared store",
 };
 
-pub static MONITORING_LOGGING: About = About {
-    id: "monitoring.logging",
-    section: Section::Monitoring,
-    class: Class::B,
-    line: "logging integrated (Winston, Pino, ELK, Datadog, etc.)",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &[],
-    timeout: PASSIVE,
-    skipped_for: &[],
-    reads: "the logger in the code, and whether a marked request arrives in the log store",
-    decides: "marked requests arrive in time, structured, and without secrets",
-    fix: "check the log transport and redact sensitive fields",
-};
-
 pub static MONITORING_LOG_CONTEXT: About = About {
     id: "monitoring.log_context",
     section: Section::Monitoring,

@@ -22,7 +22,6 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
-use tokio::io::AsyncReadExt as _;
 
 use self::checks::{Hit, image_files, required, same_secrets, undeclared, values, writing};
 use self::dotenv::{Dialect, Entry};
@@ -32,6 +31,7 @@ use super::packages;
 use crate::domain::problem::Problem;
 use crate::domain::units::count;
 use crate::domain::verdict::{Class, Finding, Outcome, Severity, Tier};
+use crate::gates::command::printed;
 use crate::gates::context::Repo;
 use crate::gates::infrastructure::secret_values;
 use crate::gates::patterns;
@@ -150,24 +150,10 @@ const REVEAL_BYTES_MAX: u64 = 1024 * 1024;
 
 async fn reveal(repo: &Repo, command: &str) -> Revealed {
     let failed = |what: &str| ("reveal-failed", format!("env.reveal_cmd {what}"));
-    let mut shell = tokio::process::Command::new("sh");
-    shell.arg("-c").arg(command).current_dir(&repo.root).kill_on_drop(true);
+    let shell = ["sh", "-c", command].map(String::from);
     // Neither its errors nor its values go anywhere but into memory.
-    shell.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null());
-    let mut child = shell.spawn().map_err(|_| failed("could not be started"))?;
-    let out = child.stdout.take().ok_or_else(|| failed("has no output"))?;
-    let work = async {
-        let mut bytes = Vec::new();
-        out.take(REVEAL_BYTES_MAX).read_to_end(&mut bytes).await?;
-        Ok::<_, std::io::Error>((bytes, child.wait().await?))
-    };
-    let (bytes, status) = tokio::time::timeout(REVEAL_TIME_MAX, work)
-        .await
-        .map_err(|_| failed("did not end within 60 s"))?
-        .map_err(|_| failed("could not be read"))?;
-    if !status.success() {
-        return Err(failed(&format!("ended with {status}")));
-    }
+    let printed = printed(&shell, repo.root(), REVEAL_TIME_MAX, REVEAL_BYTES_MAX).await;
+    let bytes = printed.map_err(|what| failed(&what))?;
     let entries = dotenv::parse(&String::from_utf8_lossy(&bytes), Dialect::Compose);
     if entries.is_empty() { Err(failed("printed no KEY=value line")) } else { Ok(Some(entries)) }
 }

@@ -5,6 +5,7 @@ pub mod alert_cpu;
 pub mod alert_delivery;
 pub mod alert_errors;
 pub mod alert_memory;
+pub mod logging;
 pub mod metrics;
 
 pub mod alerts;
@@ -19,6 +20,8 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub metrics: metrics::Config,
+    /// For the gates on logging.
+    pub logs: logs::source::Config,
     /// For the four gates on alerts.
     pub alerts: alerts::Config,
     pub alert_delivery: alert_delivery::Config,

@@ -1,9 +1,10 @@
-//! Log lines as the gates on logging see them: read since a mark (`file.rs`), taken apart (`record.rs`), and searched
+//! Log lines as the gates on logging see them: read since a mark (`source.rs`, `file.rs`), taken apart (`record.rs`), and searched
 //! for what marked requests left behind (`canary.rs`). Pure apart from the one read; every read is bounded.
 
 pub mod canary;
 pub mod file;
 pub mod record;
+pub mod source;
 
 #[cfg(test)]
 mod tests;
