@@ -1,3 +1,5 @@
+//! Tests of the gate: a real server for what it asks, made-up sightings for each verdict.
+
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;

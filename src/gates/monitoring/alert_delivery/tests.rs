@@ -1,3 +1,5 @@
+//! Tests of the verdict on made-up ways. The real Alertmanager is in `tests/alert_delivery.rs`.
+
 use std::collections::BTreeMap;
 
 use super::alertmanager::Counters;

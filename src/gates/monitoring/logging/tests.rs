@@ -1,3 +1,5 @@
+//! Tests of the verdict on made-up sightings. Real loggers are in `tests/logging.rs`.
+
 use std::time::Duration;
 
 use super::judge::{Seen, judge};

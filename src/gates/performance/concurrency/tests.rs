@@ -1,3 +1,5 @@
+//! Tests of the verdict on made-up runs, and of whose page an answer is. Real logins are in `tests/concurrency.rs`.
+
 use std::collections::BTreeMap;
 
 use super::judge::{Seen, judge};
