@@ -27,6 +27,39 @@ fn express(way: &str, more: &str) -> Value {
     check("logging/shop.js", way, more)
 }
 
+/// Who is signed in, and as whom the log names him.
+const ACTOR: &str = "[[gates.actor]]\nname = \"alice\"\nrole = \"user\"\nid = \"u-1\"\nbearer = \"${env:HC_ALICE}\"\n";
+
+fn context(way: &str, actor: &str) -> Value {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("app.log");
+    std::fs::write(&file, "").unwrap();
+    let shop = gate::shop("logging/context.js", &format!("{way} {}", file.display()));
+    let settings = format!("{}{actor}", settings(&file.display().to_string(), ""));
+    gate::check("monitoring.log_context", &shop.url, &settings, &[], &[("HC_ALICE", "token-of-alice-0123456789")])
+}
+
+#[test]
+fn context_that_is_bound_once_per_request_passes() {
+    says(&context("bound", ACTOR), "pass", &[]);
+    says(&context("bound", ""), "pass", &[]);
+    says(&context("bound-by-request-id", ACTOR), "pass", &[]);
+}
+
+#[test]
+fn each_gap_in_the_context_is_named() {
+    says(&context("unbound", ""), "fail", &["no-id"]);
+    says(&context("own-id", ""), "warn", &["not-propagated"]);
+    says(&context("raw-path", ""), "warn", &["raw-path"]);
+    says(&context("no-duration", ""), "warn", &["no-fields"]);
+    says(&context("no-user", ACTOR), "fail", &["no-user"]);
+    says(&context("email", ACTOR), "fail", &["no-user", "email-as-user"]);
+    // pino-http as it comes counts requests, and logs the raw path.
+    says(&context("pino-http", ""), "warn", &["not-propagated", "raw-path"]);
+    let silent = context("silent", "");
+    assert_eq!(silent["reason"], "no-lines", "{silent:#}");
+}
+
 const CENTRAL: &str = "central = true\n";
 
 #[test]

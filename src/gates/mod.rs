@@ -252,7 +252,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(performance::payload::Payload),
         // monitoring
         Box::new(monitoring::logging::Logging),
-        later(&not_built::MONITORING_LOG_CONTEXT),
+        Box::new(monitoring::log_context::LogContext),
         Box::new(monitoring::metrics::Metrics),
         Box::new(monitoring::alert_errors::AlertErrors),
         Box::new(monitoring::alert_cpu::AlertCpu),

@@ -60,23 +60,6 @@ pub static SECURITY_RATE_LIMIT: About = About {
     fix: "add a limiter keyed on account and client address with a shared store",
 };
 
-pub static MONITORING_LOG_CONTEXT: About = About {
-    id: "monitoring.log_context",
-    section: Section::Monitoring,
-    class: Class::B,
-    line: "logs include traceId, userId, route context",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Passive,
-    lock: Lock::TargetShared,
-    needs: &["monitoring.logging"],
-    timeout: PASSIVE,
-    skipped_for: &[],
-    reads: "the fields of the log lines that the marked requests made",
-    decides: "lines carry trace id, user id and route",
-    fix: "bind the context once per request",
-};
-
 pub static INFRASTRUCTURE_LOAD_BALANCER: About = About {
     id: "infrastructure.load_balancer",
     section: Section::Infrastructure,

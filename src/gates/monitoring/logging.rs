@@ -10,7 +10,6 @@ mod judge;
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::logs::canary::Canary;
 use super::logs::source::{Source, unread};
@@ -65,7 +64,8 @@ async fn follow(ctx: &GateContext) -> Result<Outcome, Box<Outcome>> {
     let config = &ctx.config.monitoring.logs;
     let target = ctx.need_target()?;
     let source = Source::open(ctx, ctx.clock.now())?;
-    let canary = fresh().ok_or_else(|| Box::new(Outcome::error("no-canary", "the system gives no random numbers")))?;
+    let canary =
+        Canary::fresh().ok_or_else(|| Box::new(Outcome::error("no-canary", "the system gives no random numbers")))?;
     let writes = send(ctx, target, &canary).await.map_err(|e| Box::new(trouble(&e)))?;
     let (sent_at, limit) = (Instant::now(), config.max_lag.get() * PATIENCE);
     let seen = loop {
@@ -88,12 +88,6 @@ async fn follow(ctx: &GateContext) -> Result<Outcome, Box<Outcome>> {
         tokio::time::sleep(LOOK_EVERY).await;
     };
     Ok(judge::judge(&seen, config))
-}
-
-fn fresh() -> Option<Canary> {
-    let mut bits = [0u8; 16];
-    SystemRandom::new().fill(&mut bits).ok()?;
-    Some(Canary::from_random(u128::from_le_bytes(bits)))
 }
 
 /// Five requests to paths of the canary; gives whether one of them could carry a body.

@@ -5,6 +5,7 @@ pub mod alert_cpu;
 pub mod alert_delivery;
 pub mod alert_errors;
 pub mod alert_memory;
+pub mod log_context;
 pub mod logging;
 pub mod metrics;
 

@@ -2,6 +2,8 @@
 //! digits only, so that no encoding on the way changes them. A value encoded as a whole (base64) is not recognised.
 //! Sources: ASVS 5 16.2.5 (no secrets in logs), 16.4.1 and CWE-117 (no forged records).
 
+use ring::rand::{SecureRandom as _, SystemRandom};
+
 use super::Lines;
 use super::record::{Format, Record, Stamp};
 
@@ -41,6 +43,13 @@ pub struct Sighting {
 }
 
 impl Canary {
+    /// New marks. `None`: the system gives no random numbers.
+    pub fn fresh() -> Option<Canary> {
+        let mut bits = [0u8; 16];
+        SystemRandom::new().fill(&mut bits).ok()?;
+        Some(Canary::from_random(u128::from_le_bytes(bits)))
+    }
+
     /// From 128 random bits or more.
     pub fn from_random(bits: u128) -> Canary {
         let hex = format!("{bits:032x}");
