@@ -241,7 +241,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         Box::new(security::authz::Authz),
         Box::new(security::exposure::Exposure),
         Box::new(security::injection::Injection),
-        later(&not_built::SECURITY_RATE_LIMIT),
+        Box::new(security::rate_limit::RateLimit),
         Box::new(security::headers::Headers),
         // performance
         Box::new(performance::load::Load),
@@ -324,6 +324,7 @@ impl Config {
             ("security", "exposure", none(self.security.exposure.validate())),
             ("security", "headers", none(self.security.headers.validate())),
             ("security", "injection", none(self.security.injection.validate())),
+            ("security", "rate_limit", self.security.rate_limit.validate()),
             ("performance", "db_index", none(self.performance.db_index.validate())),
             ("performance", "caching", self.performance.caching.validate()),
             ("performance", "concurrency", self.performance.concurrency.validate()),

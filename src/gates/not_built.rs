@@ -37,29 +37,6 @@ const ACTIVE: Duration = Duration::from_secs(300);
 /// Rehearsals wait for a rollback or a restore.
 const REHEARSAL: Duration = Duration::from_secs(900);
 
-pub static SECURITY_RATE_LIMIT: About = About {
-    id: "security.rate_limit",
-    section: Section::Security,
-    class: Class::A,
-    line: "rate limiting/throttling for public APIs",
-    min_tier: Tier::E3,
-    attestable: false,
-    stage: Stage::Exclusive,
-    lock: Lock::TargetExclusive,
-    needs: &[
-        "performance.concurrency",
-        "performance.db_index",
-        "performance.caching",
-        "monitoring.metrics",
-        "infrastructure.autoscaling",
-    ],
-    timeout: ACTIVE,
-    skipped_for: &[Profile::Worker],
-    reads: "the answers to a burst on login, search and a public route",
-    decides: "a limit answers 429 and is per client and per account",
-    fix: "add a limiter keyed on account and client address with a shared store",
-};
-
 pub static INFRASTRUCTURE_LOAD_BALANCER: About = About {
     id: "infrastructure.load_balancer",
     section: Section::Infrastructure,

@@ -215,7 +215,16 @@ impl Guard {
     /// The prober of one gate. All probers of a gate share its budget.
     pub fn prober(self: &Arc<Guard>, gate: &str, intent: Intent) -> Prober {
         let (sent, bytes_max) = (self.counter(gate), RESPONSE_BYTES_MAX);
-        Prober { guard: self.clone(), gate: gate.into(), intent, api: None, provokes: false, sent, bytes_max }
+        Prober {
+            guard: self.clone(),
+            gate: gate.into(),
+            intent,
+            api: None,
+            provokes: false,
+            sent,
+            bytes_max,
+            own: None,
+        }
     }
 
     /// The prober of a gate for one service that is no target, but that the operator gave a token for: a forge's API.
@@ -273,7 +282,12 @@ pub struct Prober {
     provokes: bool,
     sent: Arc<AtomicU64>,
     bytes_max: usize,
+    /// A pace of its own, not the hosts' shared one.
+    own: Option<Arc<Host>>,
 }
+
+/// The fastest pace that a gate may ask for itself.
+pub const PACE_MAX: u32 = 50;
 
 impl Prober {
     /// Adds `User-Agent` and `X-Hypercare-Run`, waits for its turn in the budget, writes the ledger, never follows a
@@ -284,7 +298,7 @@ impl Prober {
         if self.api.as_ref() != Some(&request.url.origin()) {
             guard.authorise(&request.url, self.intent).await?;
         }
-        let host = guard.host(&request.url);
+        let host = self.own.clone().unwrap_or_else(|| guard.host(&request.url));
         tokio::select! {
             biased;
             () = guard.stopped() => Err(NetError::Stopped("a stop was asked for".into())),
@@ -302,6 +316,13 @@ impl Prober {
     /// Whoever uses it asks something valid after each 5xx, through an ordinary prober.
     pub fn provoking(&self) -> Prober {
         Prober { provokes: true, ..self.clone() }
+    }
+
+    /// The same prober at `rps` requests per second, at most [`PACE_MAX`], one at a time: for the question whether a host
+    /// bears with haste. Whom it may ask, how much in all, ledger and stop stay as they are.
+    pub fn at_pace(&self, rps: u32) -> Prober {
+        let safety = Safety { rps: rps.clamp(1, PACE_MAX), concurrency: 1, ..self.guard.safety.clone() };
+        Prober { own: Some(Arc::new(Host::new(&safety))), ..self.clone() }
     }
 
     /// GET with the defaults of [`Request::get`].

@@ -5,6 +5,7 @@ pub mod authz;
 pub mod exposure;
 pub mod headers;
 pub mod injection;
+pub mod rate_limit;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,4 +18,5 @@ pub struct Config {
     pub exposure: exposure::Config,
     pub headers: headers::Config,
     pub injection: injection::Config,
+    pub rate_limit: rate_limit::Config,
 }
