@@ -59,4 +59,11 @@ fn nginx_turns_away_with_503_unless_it_is_told_better() {
     };
     says(&check(""), "warn", &["status-503", "no-retry-after"]);
     says(&check("limit_req_status 429;"), "warn", &["no-retry-after"]);
+    let page = gate::nginx(
+        "limit_req_zone $binary_remote_addr zone=all:1m rate=5r/s;",
+        "location / { limit_req zone=all burst=10; }",
+        &[("index.html", "shop")],
+    );
+    let patient = "[gates.security.rate_limit]\nburst = 20\nrps = 50\n";
+    says(&gate::check(GATE, &page.url, patient, &[], &[]), "warn", &["held-back"]);
 }

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use axum::Router;
@@ -302,7 +302,7 @@ async fn serve(pages: Vec<Page>, commit: String, done: CancellationToken) -> any
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.context("cannot listen on a loopback address")?;
     let url = Url::parse(&format!("http://{}/", listener.local_addr()?))?;
     let exact: BTreeMap<&'static str, Page> = pages.into_iter().map(|p| (p.path, p)).collect();
-    let (pages, seen) = (Arc::new(exact), Arc::new(AtomicU64::new(0)));
+    let (pages, seen) = (Arc::new(exact), Arc::new(Seen::default()));
     let router = Router::new().fallback(move |request: Request| {
         let (pages, seen, commit) = (pages.clone(), seen.clone(), commit.clone());
         async move { answer(&pages, &seen, &commit, request.uri().path()).await }
@@ -311,13 +311,41 @@ async fn serve(pages: Vec<Page>, commit: String, done: CancellationToken) -> any
     Ok(url)
 }
 
-async fn answer(pages: &BTreeMap<&'static str, Page>, seen: &AtomicU64, commit: &str, path: &str) -> Response<Body> {
+/// What the server remembers of its callers.
+#[derive(Default)]
+struct Seen {
+    /// Requests for `/`.
+    front: AtomicU64,
+    /// Of pages with a limit: requests of the last second.
+    lately: Mutex<BTreeMap<&'static str, Vec<Instant>>>,
+}
+
+impl Seen {
+    fn is_too_much(&self, page: &Page) -> bool {
+        let Some(most) = page.at_most else { return false };
+        let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = lately.entry(page.path).or_default();
+        times.retain(|at| at.elapsed() < Duration::from_secs(1));
+        let full = times.len() >= most;
+        if !full {
+            times.push(Instant::now());
+        }
+        full
+    }
+}
+
+async fn answer(pages: &BTreeMap<&'static str, Page>, seen: &Seen, commit: &str, path: &str) -> Response<Body> {
     let below = |p: &&Page| p.path.strip_suffix('*').is_some_and(|base| path.starts_with(base));
     let page = pages.get(path).or_else(|| pages.values().find(below));
-    let requests = if path == "/" { seen.fetch_add(1, Ordering::Relaxed) + 1 } else { seen.load(Ordering::Relaxed) };
+    let front = u64::from(path == "/");
+    let requests = seen.front.fetch_add(front, Ordering::Relaxed) + front;
     let Some(page) = page else {
         return Response::builder().status(404).body(Body::from("not found")).unwrap_or_default();
     };
+    if seen.is_too_much(page) {
+        let refused = Response::builder().status(429).header("retry-after", "1");
+        return refused.body(Body::from("too many requests")).unwrap_or_default();
+    }
     if !page.after.is_zero() {
         tokio::time::sleep(page.after).await;
     }

@@ -29,11 +29,8 @@ impl Gate for NotBuilt {
     }
 }
 
-/// Static gates read files only; a minute or two is plenty for the largest repository.
 /// Passive gates send a few dozen polite requests.
 const PASSIVE: Duration = Duration::from_secs(60);
-/// Active gates walk the whole route inventory at ten requests a second.
-const ACTIVE: Duration = Duration::from_secs(300);
 /// Rehearsals wait for a rollback or a restore.
 const REHEARSAL: Duration = Duration::from_secs(900);
 

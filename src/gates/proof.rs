@@ -45,6 +45,8 @@ pub struct Page {
     pub body: String,
     /// Before it answers.
     pub after: Duration,
+    /// Within one second; what exceeds it gets 429.
+    pub at_most: Option<usize>,
 }
 
 /// The day of the run: `2026-11-23`.
@@ -86,10 +88,21 @@ impl Fixture {
 
 impl Page {
     pub fn new(path: &'static str, kind: &'static str, body: impl Into<String>) -> Page {
-        Page { path, status: 200, headers: vec![("content-type", kind)], body: body.into(), after: Duration::ZERO }
+        Page {
+            path,
+            status: 200,
+            headers: vec![("content-type", kind)],
+            body: body.into(),
+            after: Duration::ZERO,
+            at_most: None,
+        }
     }
     pub fn json(path: &'static str, body: impl Into<String>) -> Page {
         Page::new(path, "application/json", body)
+    }
+    pub fn at_most(mut self, requests: usize) -> Page {
+        self.at_most = Some(requests);
+        self
     }
     pub fn status(mut self, status: u16) -> Page {
         self.status = status;

@@ -20,6 +20,7 @@ use crate::domain::service::Profile;
 use crate::domain::units::Span;
 use crate::domain::verdict::{Class, Outcome, Tier};
 use crate::gates::actors::Format;
+use crate::gates::proof::{Fixture, Page, Proof};
 use crate::gates::web::trouble;
 use crate::gates::{About, Gate, GateContext, Lock, Section, Stage};
 use crate::net::address::is_loopback;
@@ -131,6 +132,27 @@ pub static ABOUT: About = About {
 impl Gate for RateLimit {
     fn about(&self) -> &'static About {
         &ABOUT
+    }
+
+    fn proof(&self) -> Option<Proof> {
+        let shop = |what, page: fn(Page) -> Page| {
+            let login = Page::json("/login", "{}").status(401);
+            let settings: fn(&mut crate::gates::Config) = |all| {
+                let own = &mut all.security.rate_limit;
+                own.routes = vec!["/teas".into()];
+                own.login = Some("/login".into());
+                (own.burst, own.login_attempts, own.rps) = (30, 30, PACE_MAX);
+            };
+            Fixture::of(what)
+                .page(Page::json("/", "{}"))
+                .page(page(Page::json("/teas", "[]")))
+                .page(page(login))
+                .settings(settings)
+        };
+        Some(Proof {
+            good: shop("the sixth request within a second is told to wait", |page| page.at_most(5)),
+            bad: shop("whoever asks is answered, as often as he likes", |page| page),
+        })
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {

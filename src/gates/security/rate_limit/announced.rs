@@ -19,10 +19,6 @@ pub struct Announced {
 }
 
 impl Announced {
-    pub fn is_any(&self) -> bool {
-        *self != Announced::default()
-    }
-
     /// How long to wait before the next try.
     pub fn wait(&self) -> Option<Duration> {
         self.retry_s.or(self.reset_s).map(Duration::from_secs)

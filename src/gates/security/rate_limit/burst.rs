@@ -41,6 +41,8 @@ impl Route {
 pub struct Shot {
     pub status: u16,
     pub announced: Announced,
+    /// Until its answer.
+    pub took_ms: u64,
 }
 
 /// What one route did.
@@ -55,6 +57,8 @@ pub struct Burst {
     pub bypassed: Vec<&'static str>,
     /// How often the rest of the quota rose within one window.
     pub jumps: usize,
+    /// Nobody was refused, but answers came later and later: a queue that drains at its own pace.
+    pub held_back: bool,
     pub back: Back,
     pub took_ms: u64,
 }
@@ -86,6 +90,9 @@ const FORGED: [(&str, &str); 6] = [
 ];
 /// A counter that falls so often by one is a counter.
 const COUNTED_MIN: usize = 5;
+/// Answers that wait so long, and so many times longer than the first ones, wait for their turn.
+const HELD_MS_MIN: u64 = 50;
+const HELD_FACTOR: u64 = 5;
 /// Between two looks whether the limit is over.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -109,7 +116,9 @@ impl Burster<'_> {
             };
             let is_search = |op: &Operation| op.template.to_ascii_lowercase().contains("search");
             let all: Vec<&Operation> = inventory.operations.iter().filter(open).collect();
-            for op in all.iter().filter(|op| !is_search(op)).take(super::ROUTES_MAX) {
+            // The front page is often a file; what computes needs the limit more.
+            let (front, deeper): (Vec<&Operation>, Vec<_>) = all.iter().partition(|op| op.template == "/");
+            for op in deeper.iter().chain(&front).filter(|op| !is_search(op)).take(super::ROUTES_MAX) {
                 let route = get(Kind::Public, values::path(op, |_| None));
                 // One that strangers may not see is not public.
                 if self.fire(&route, None).await?.status < 400 {
@@ -156,7 +165,7 @@ impl Burster<'_> {
         };
         let answer: Response = self.prober.send(request).await?;
         let announced = Announced::read(|name| answer.header(name), self.clock.now());
-        Ok(Shot { status: answer.status, announced })
+        Ok(Shot { status: answer.status, announced, took_ms: answer.duration.as_millis() as u64 })
     }
 
     pub async fn burst(&self, route: &Route) -> Result<Burst, NetError> {
@@ -181,6 +190,7 @@ impl Burster<'_> {
         out.took_ms = begun.elapsed().as_millis() as u64;
         out.jumps = jumps(&out.shots);
         out.counted = out.limited_at.is_none() && is_counted(&out.shots, most);
+        out.held_back = out.limited_at.is_none() && is_held_back(&out.shots);
         if out.limited_at.is_some() || out.counted {
             for (name, value) in FORGED {
                 if self.is_through(route, &out, (name, value)).await? {
@@ -242,11 +252,13 @@ impl Burster<'_> {
     }
 }
 
-/// 429; or 503 that tells when to come back, or that came only after other answers, as nginx' `limit_req` gives it.
+/// 429; or 503 that tells when to come back, or that came only after other answers, as nginx' `limit_req` gives it; or 403
+/// and 423 after other answers, as firewalls and locks of accounts give them.
 pub fn is_limited(shot: &Shot, first: Option<&Shot>) -> bool {
     match shot.status {
         429 => true,
         503 => shot.announced.retry_s.is_some() || first.is_some_and(|first| first.status < 500),
+        403 | 423 => first.is_some_and(|first| !matches!(first.status, 403 | 423 | 500..)),
         _ => false,
     }
 }
@@ -255,6 +267,17 @@ pub fn is_limited(shot: &Shot, first: Option<&Shot>) -> bool {
 fn jumps(shots: &[Shot]) -> usize {
     let rests: Vec<u64> = shots.iter().filter_map(|s| s.announced.remaining).collect();
     rests.windows(2).filter(|w| w[1] > w[0] + 1).count()
+}
+
+/// The first answers were quick, the last ones all waited in line.
+fn is_held_back(shots: &[Shot]) -> bool {
+    let middle = |shots: &[Shot]| {
+        let mut took: Vec<u64> = shots.iter().map(|s| s.took_ms).collect();
+        took.sort_unstable();
+        took.get(took.len() / 2).copied().unwrap_or_default()
+    };
+    let (quick, late) = (middle(&shots[..shots.len().min(3)]), middle(&shots[shots.len() / 2..]));
+    shots.len() >= 10 && late >= HELD_MS_MIN && late >= HELD_FACTOR * quick.max(1)
 }
 
 fn is_counted(shots: &[Shot], burst: u32) -> bool {

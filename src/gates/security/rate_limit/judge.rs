@@ -16,6 +16,18 @@ pub fn judge(seen: &[(Route, Burst)], exempt: bool) -> Outcome {
         return evidence(Outcome::error("loopback-exempt", text), seen)
             .hint("check from another machine, or declare a trusted proxy and let the check come as a client of 203.0.113.0/24");
     }
+    if let Some((route, burst)) = seen.iter().find(|(_, b)| b.limited_at == Some(1)) {
+        let text = format!("{} answered {} to the first request already", route.name(), burst.shots[0].status);
+        return evidence(Outcome::error("always-limited", text), seen)
+            .hint("wait until the limit of earlier requests is over, or name another route: routes");
+    }
+    let lost = |(route, burst): &&(Route, Burst)| {
+        route.kind == Kind::Login && burst.shots.first().is_some_and(|shot| matches!(shot.status, 404 | 405 | 415))
+    };
+    if let Some((route, burst)) = seen.iter().find(lost) {
+        let text = format!("{} answered {}: no login was tried", route.name(), burst.shots[0].status);
+        return evidence(Outcome::error("no-login", text), seen).hint("name its path and its body: login, format");
+    }
     let mut findings: Vec<Finding> = seen.iter().flat_map(|(route, burst)| findings_of(route, burst)).collect();
     findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
     let more = |n: usize| if n > 1 { format!(" and {} more", n - 1) } else { String::new() };
@@ -32,11 +44,16 @@ pub fn judge(seen: &[(Route, Burst)], exempt: bool) -> Outcome {
                 None => format!("{} by its counter", route.name()),
             };
             let all: Vec<String> = seen.iter().map(one).collect();
-            Outcome::pass(format!("{} limited: {}", count(seen.len(), "route"), all.join(", ")))
+            let open = if has_login(seen) { "" } else { "; no login was found to try" };
+            Outcome::pass(format!("{} limited: {}{open}", count(seen.len(), "route"), all.join(", ")))
         }
     };
-    let limited = seen.iter().filter(|(_, b)| b.limited_at.is_some() || b.counted).count();
+    let limited = seen.iter().filter(|(_, b)| b.limited_at.is_some() || b.counted || b.held_back).count();
     evidence(outcome.value(limited, seen.len()).tier(Tier::E3).findings(findings), seen)
+}
+
+fn has_login(seen: &[(Route, Burst)]) -> bool {
+    seen.iter().any(|(route, _)| route.kind == Kind::Login)
 }
 
 /// Ended from outside: what was shown stays shown.
@@ -68,6 +85,11 @@ fn findings_of(route: &Route, burst: &Burst) -> Vec<Finding> {
         let found = Finding::new(rule, severity, text).fix(fix).route(name.clone());
         out.push(found.identified_by(&[ABOUT.id, rule, &name]));
     };
+    if burst.held_back && !burst.counted {
+        let text = format!("{name}: nobody was refused, answers were held back instead: callers pile up in the queue");
+        miss("held-back", Severity::Medium, text, "limit_req … nodelay; refuse with 429 what exceeds the burst");
+        return out;
+    }
     if burst.limited_at.is_none() && !burst.counted {
         let seconds = number((burst.took_ms as f64 / 100.0).round() / 10.0);
         let text = format!("{name}: {} in {seconds} s all accepted", count(burst.shots.len(), "request"));
@@ -89,6 +111,10 @@ fn findings_of(route: &Route, burst: &Burst) -> Vec<Finding> {
         if last.status == 503 {
             let text = format!("{name}: who asks too often gets 503, which tells of an outage");
             miss("status-503", Severity::Medium, text, "limit_req_status 429;");
+        }
+        if matches!(last.status, 403 | 423) {
+            let text = format!("{name}: who asks too often gets {}, which tells of missing rights", last.status);
+            miss("status-403", Severity::Medium, text, "answer 429 with Retry-After");
         }
         if last.announced.retry_s.is_none() {
             let text = format!("{name}: {} without Retry-After: clients cannot know when to come back", last.status);

@@ -7,7 +7,7 @@ use super::*;
 use crate::domain::verdict::{Severity, Verdict};
 
 fn shot(status: u16, retry: Option<u64>) -> Shot {
-    Shot { status, announced: Announced { retry_s: retry, ..Announced::default() } }
+    Shot { status, announced: Announced { retry_s: retry, ..Announced::default() }, took_ms: 2 }
 }
 
 fn said(change: impl FnOnce(&mut Burst), expect: &str) {
@@ -22,7 +22,7 @@ fn said(change: impl FnOnce(&mut Burst), expect: &str) {
     let outcome = judge(&[(route, burst)], false);
     let noted = outcome.findings.iter().filter(|f| f.severity > Severity::Low);
     let rules: Vec<&str> = noted.map(|f| f.rule.as_str()).collect();
-    let got = format!("{}: {}", outcome.verdict.word(), rules.join(" "));
+    let got = format!("{}: {}", outcome.reason.as_deref().unwrap_or(outcome.verdict.word()), rules.join(" "));
     assert_eq!(got.trim_end_matches([' ', ':']), expect, "{outcome:#?}");
 }
 
@@ -37,12 +37,18 @@ fn each_verdict() {
     said(|b| b.shots[1] = shot(503, None), "warn: status-503 no-retry-after");
     said(|b| b.jumps = 3, "warn: per-instance");
     said(|b| b.back = Back::Never, "warn: no-recovery");
+    said(|b| b.shots[1] = shot(403, Some(5)), "warn: status-403");
+    said(|b| (b.limited_at, b.held_back) = (None, true), "warn: held-back");
+    said(|b| b.limited_at = Some(1), "always-limited");
 }
 
 #[test]
 fn what_was_shown_stays_shown() {
     let route = || Route { kind: Kind::Login, method: "POST", path: "/login".into(), body: None };
     let open = Burst { shots: vec![shot(401, None); 30], ..Burst::default() };
+    let shut = Burst { shots: vec![shot(404, None); 30], ..Burst::default() };
+    let lost = judge(&[(route(), shut)], false);
+    assert_eq!((lost.verdict, lost.reason.as_deref()), (Verdict::Error, Some("no-login")));
     let cut = stopped(&[(route(), open.clone())], Outcome::error("unreachable", "gone"));
     assert_eq!((cut.verdict, cut.findings[0].rule.as_str()), (Verdict::Error, "login-unlimited"));
     let exempt = judge(&[(route(), open)], true);
@@ -54,7 +60,8 @@ fn a_503_is_a_limit_only_after_other_answers() {
     assert!(is_limited(&shot(429, None), None) && is_limited(&shot(503, Some(1)), None));
     assert!(is_limited(&shot(503, None), Some(&shot(200, None))));
     assert!(!is_limited(&shot(503, None), Some(&shot(503, None))) && !is_limited(&shot(503, None), None));
-    assert!(!is_limited(&shot(403, None), Some(&shot(200, None))));
+    assert!(is_limited(&shot(423, None), Some(&shot(401, None))));
+    assert!(!is_limited(&shot(403, None), Some(&shot(403, None))) && !is_limited(&shot(403, None), None));
 }
 
 #[test]
