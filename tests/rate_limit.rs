@@ -46,7 +46,8 @@ fn each_way_to_be_no_limit_is_named() {
     let exempt = express("exempt");
     assert_eq!(exempt["reason"], "loopback-exempt", "{exempt:#}");
     let dead = express("dies");
-    assert_eq!((&dead["verdict"], &dead["reason"]), (&"error".into(), &"unreachable".into()), "{dead:#}");
+    // In the middle of an answer, or before one.
+    assert!(["broken-http", "unreachable"].contains(&dead["reason"].as_str().unwrap()), "{dead:#}");
 }
 
 #[test]

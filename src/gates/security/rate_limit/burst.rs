@@ -90,9 +90,10 @@ const FORGED: [(&str, &str); 6] = [
 ];
 /// A counter that falls so often by one is a counter.
 const COUNTED_MIN: usize = 5;
-/// Answers that wait so long, and so many times longer than the first ones, wait for their turn.
+/// Answers that take so long, and so many times longer than one after a rest, wait for their turn.
 const HELD_MS_MIN: u64 = 50;
 const HELD_FACTOR: u64 = 5;
+const REST: Duration = Duration::from_secs(2);
 /// Between two looks whether the limit is over.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -190,7 +191,7 @@ impl Burster<'_> {
         out.took_ms = begun.elapsed().as_millis() as u64;
         out.jumps = jumps(&out.shots);
         out.counted = out.limited_at.is_none() && is_counted(&out.shots, most);
-        out.held_back = out.limited_at.is_none() && is_held_back(&out.shots);
+        out.held_back = out.limited_at.is_none() && self.is_held_back(route, &out.shots).await?;
         if out.limited_at.is_some() || out.counted {
             for (name, value) in FORGED {
                 if self.is_through(route, &out, (name, value)).await? {
@@ -202,6 +203,18 @@ impl Burster<'_> {
             out.back = self.back(route, &out).await?;
         }
         Ok(out)
+    }
+
+    /// One at a time, they waited; after a rest, one does not: it was a queue, not the work.
+    async fn is_held_back(&self, route: &Route, shots: &[Shot]) -> Result<bool, NetError> {
+        let mut took: Vec<u64> = shots.iter().map(|s| s.took_ms).collect();
+        took.sort_unstable();
+        let usual = took.get(took.len() / 2).copied().unwrap_or_default();
+        if usual < HELD_MS_MIN {
+            return Ok(false);
+        }
+        tokio::time::sleep(REST).await;
+        Ok(usual >= HELD_FACTOR * self.fire(route, None).await?.took_ms.max(1))
     }
 
     /// Does a header take the limit away, and is the limit still there without it?
@@ -267,17 +280,6 @@ pub fn is_limited(shot: &Shot, first: Option<&Shot>) -> bool {
 fn jumps(shots: &[Shot]) -> usize {
     let rests: Vec<u64> = shots.iter().filter_map(|s| s.announced.remaining).collect();
     rests.windows(2).filter(|w| w[1] > w[0] + 1).count()
-}
-
-/// The first answers were quick, the last ones all waited in line.
-fn is_held_back(shots: &[Shot]) -> bool {
-    let middle = |shots: &[Shot]| {
-        let mut took: Vec<u64> = shots.iter().map(|s| s.took_ms).collect();
-        took.sort_unstable();
-        took.get(took.len() / 2).copied().unwrap_or_default()
-    };
-    let (quick, late) = (middle(&shots[..shots.len().min(3)]), middle(&shots[shots.len() / 2..]));
-    shots.len() >= 10 && late >= HELD_MS_MIN && late >= HELD_FACTOR * quick.max(1)
 }
 
 fn is_counted(shots: &[Shot], burst: u32) -> bool {
