@@ -49,6 +49,7 @@ fn context_that_is_bound_once_per_request_passes() {
 #[test]
 fn each_gap_in_the_context_is_named() {
     says(&context("unbound", ""), "fail", &["no-id"]);
+    says(&context("beside", ""), "warn", &["lines-without-id"]);
     says(&context("own-id", ""), "warn", &["not-propagated"]);
     says(&context("raw-path", ""), "warn", &["raw-path"]);
     says(&context("no-duration", ""), "warn", &["no-fields"]);
@@ -95,6 +96,16 @@ fn a_server_s_own_log_counts() {
     let page = gate::nginx(format, &server, &[]);
     let row = gate::check(GATE, &page.url, &settings(&file.display().to_string(), CENTRAL), &[], &[]);
     says(&row, "pass", &[]);
+}
+
+#[test]
+fn a_command_prints_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("app.log");
+    std::fs::write(&file, "").unwrap();
+    let shop = gate::shop("logging/shop.js", &format!("pino {}", file.display()));
+    let settings = format!("[gates.monitoring.logs]\ncommand = [\"cat\", \"{}\"]\n{LAG}", file.display());
+    says(&gate::check_with(&["--allow-exec", "--url", &shop.url], GATE, &settings, &[], &[]), "pass", &[]);
 }
 
 #[test]

@@ -19,6 +19,7 @@ if (!['silent', 'pino-http'].includes(way)) app.use((req, res, next) => {
   else if (way !== 'unbound') context.trace_id = trace;
   const user = users[(req.headers.authorization || '').replace('Bearer ', '')];
   if (user && way !== 'no-user') context.userId = way === 'email' ? user.mail : user.id;
+  if (way === 'beside') log.info('one more, and nobody knows whose');
   store.run(context, () => {
     res.on('finish', () => store.run(context, () => {
       const template = req.route ? req.route.path : req.path;

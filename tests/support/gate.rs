@@ -91,6 +91,11 @@ pub fn redis(password: &str, settings: &[&str]) -> Server {
 
 /// The gate's row of `hypercare check` in a folder with these settings and files.
 pub fn check(gate: &str, url: &str, settings: &str, files: &[(&str, &str)], env: &[(&str, &str)]) -> Value {
+    check_with(&["--url", url], gate, settings, files, env)
+}
+
+/// With more options than the address.
+pub fn check_with(options: &[&str], gate: &str, settings: &str, files: &[(&str, &str)], env: &[(&str, &str)]) -> Value {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("hypercare.toml"), settings).unwrap();
     for (name, text) in files {
@@ -100,7 +105,8 @@ pub fn check(gate: &str, url: &str, settings: &str, files: &[(&str, &str)], env:
         .current_dir(dir.path())
         .env_remove("HYPERCARE_CONFIG")
         .envs(env.iter().copied())
-        .args(["check", "--repo", ".", "--url", url, "--only", gate, "--format", "json", "--no-cache"])
+        .args(["check", "--repo", ".", "--only", gate, "--format", "json", "--no-cache"])
+        .args(options)
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -39,7 +39,7 @@ pub static ABOUT: About = About {
     reads: "some ten requests with a trace id and a request id of their own, to a path that does not exist and to known \
             routes, as nobody and as an actor; the log of [gates.monitoring.logs] since",
     decides: "95 % of the lines of these requests carry the id that was sent (from 80 % on, or with ids of the service's own, \
-              it warns), as do all of errors; method, status, duration; the route's template rather than the raw path; an \
+              it warns), as do all of errors; lines of nobody warn; method, status, duration; the route's template rather than the raw path; an \
               actor's lines his id, which is no e-mail address; without an actor the user is left out",
     fix: "bind the context once per request: pino child, AsyncLocalStorage, contextvars, MDC, the OpenTelemetry log bridge",
 };

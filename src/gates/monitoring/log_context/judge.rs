@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::ABOUT;
-use crate::domain::units::number;
+use crate::domain::units::{count, number};
 use crate::domain::verdict::{Finding, Outcome, Severity, Tier};
 use crate::gates::monitoring::logs::Lines;
 use crate::gates::monitoring::logs::record::{Format, Record};
@@ -129,6 +129,8 @@ pub struct Seen {
     pub found: usize,
     pub signed: bool,
     pub rows: Vec<Row>,
+    /// Lines between these in which no id stands: nobody can tell whose they are.
+    pub nobodys: usize,
     pub cut: bool,
 }
 
@@ -141,6 +143,12 @@ impl Seen {
             seen.signed |= request.user.is_some();
             seen.rows.extend(own.into_iter().map(|line| row(line, request)));
         }
+        // Between ours: what came before was for the routes' inventory, or is older.
+        let is_own = |line: &String| sent.iter().any(|request| request.is_in(line));
+        let first = lines.lines.iter().position(is_own).unwrap_or(0);
+        let last = lines.lines.iter().rposition(is_own).unwrap_or(0);
+        let others = lines.lines[first.min(lines.lines.len())..last.max(first)].iter().filter(|line| !is_own(line));
+        seen.nobodys = others.filter(|line| values(&Record::parse(line), &TRACE).next().is_none()).count();
         seen
     }
 }
@@ -199,11 +207,12 @@ pub fn judge(seen: &Seen) -> Outcome {
     let rows = &seen.rows;
     let share = |n: usize, of: usize| if of == 0 { 1.0 } else { n as f64 / of as f64 };
     let percent = |share: f64| number((share * 100.0).floor());
-    let evidence = json!({"source": seen.source, "requests": seen.requests, "found": seen.found, "lines": rows});
+    let evidence = json!({"source": seen.source, "requests": seen.requests, "found": seen.found,
+                          "lines": rows, "lines_without_id": seen.nobodys});
     let done = |outcome: Outcome| {
         outcome.covered(seen.found as u64, seen.requests as u64).evidence("log_context", evidence.clone())
     };
-    if rows.is_empty() {
+    if rows.is_empty() || seen.cut {
         let outcome = match seen.cut {
             true => Outcome::error("too-much", format!("{} is too busy: not all of it could be read", seen.source)),
             false => Outcome::error("no-lines", format!("no line of the requests arrived in {}", seen.source)),
@@ -228,9 +237,15 @@ pub fn judge(seen: &Seen) -> Outcome {
             _ => miss("no-id", Severity::High, text, ABOUT.fix),
         }
     }
-    if rows.iter().any(|r| r.error && !r.id && !r.other_id) {
+    // A service that knows its own ids alone was told so; one that took ours must not lose it where it matters.
+    if rows.iter().any(|r| r.error && !r.id && !(r.other_id && ids == 0.0)) {
         let text = "an error's line does not carry the id of its request".to_string();
         miss("error-without-id", Severity::High, text, ABOUT.fix);
+    }
+    // One for every second request is no accident.
+    if seen.nobodys > 0 && seen.nobodys * 2 >= seen.requests {
+        let text = format!("{} between those of the requests carry no id at all", count(seen.nobodys, "line"));
+        miss("lines-without-id", Severity::Medium, text, ABOUT.fix);
     }
     // Lines that tell of a request as a whole: one for each is enough.
     let access: Vec<&Row> = rows.iter().filter(|r| r.status || r.method || r.route).collect();
@@ -259,6 +274,11 @@ pub fn judge(seen: &Seen) -> Outcome {
             text,
             "log the route's template: req.route.path, request.url_rule, http.route",
         );
+    }
+    if told.is_empty() {
+        let text =
+            "no route with a parameter was asked: whether lines carry the template was not looked at".to_string();
+        miss("no-template", Severity::Info, text, "name the route inventory: [gates.routes]");
     }
     let users: Vec<bool> = rows.iter().filter_map(|r| r.user).collect();
     if seen.signed && !users.is_empty() {

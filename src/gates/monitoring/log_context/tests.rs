@@ -47,6 +47,9 @@ fn each_verdict() {
     let error = r#"{"level":50,"msg":"boom at hcv1-0"}"#;
     let many: Vec<&str> = std::iter::repeat_n(GOOD, 19).chain([error]).collect();
     said(false, &many, "fail: error-without-id");
+    let foreign = r#"{"level":50,"reqId":"7","msg":"boom at hcv1-0"}"#;
+    let many: Vec<&str> = std::iter::repeat_n(GOOD, 19).chain([foreign]).collect();
+    said(false, &many, "fail: error-without-id");
     said(false, &["2026-11-22 10:00:00 INFO GET /users/17?hc=hcv1-0 200"], "fail: no-id no-fields");
 }
 
@@ -54,9 +57,20 @@ fn each_verdict() {
 fn lines_of_others_are_nobodys() {
     said(false, &[], "error no-lines");
     said(false, &[r#"{"trace_id":"00000000000000001234567890abcdee"}"#, "hcv1-01", "hcr-11"], "error no-lines");
+    let others = r#"{"trace_id":"00000000000000001234567890abcdee","msg":"not ours"}"#;
+    said(false, &[GOOD, others, GOOD], "pass");
+    let nobodys = r#"{"level":30,"msg":"loaded the user"}"#;
+    said(false, &[GOOD, nobodys, GOOD], "warn: lines-without-id");
+    said(false, &[nobodys, GOOD, nobodys], "pass");
     let nested =
         r#"{"trace":{"id":"TRACE"},"http":{"route":"/users/<int:id>","method":"GET","status_code":200},"elapsed":1}"#;
     said(false, &[nested], "pass");
     let logfmt = "trace_id=TRACE route=/users/{id} method=GET status=200 duration=3";
     said(false, &[logfmt], "pass");
+}
+
+#[test]
+fn a_log_that_was_cut_short_proves_nothing() {
+    let lines = Lines { lines: vec![GOOD.replace("TRACE", TRACE)], cut: true };
+    assert_eq!(judge(&Seen::of(&[sent(false)], &lines, "the log".into())).reason.as_deref(), Some("too-much"));
 }

@@ -55,13 +55,12 @@ pub fn judge(seen: &Seen, config: &Config) -> Outcome {
         let text = format!("a line end in a request began a line of its own in {source}");
         miss("forged-line", Severity::High, text, "log as JSON, or escape CR and LF (CWE-117)");
     }
+    // What was not read may hold the missing line, or the leaked password.
+    if sighting.cut && sighting.leaks.is_empty() && sighting.forged.is_empty() {
+        let text = format!("{source} is too busy: not all of it could be read");
+        return done(Outcome::error("too-much", text).hint("name a command that filters, for example by container"));
+    }
     if arrived == 0 {
-        if sighting.cut && sighting.leaks.is_empty() && sighting.forged.is_empty() {
-            let text = format!("{source} is too busy: not all of it could be read");
-            return done(
-                Outcome::error("too-much", text).hint("name a command that filters, for example by container"),
-            );
-        }
         let waited = config.max_lag.get().as_secs() * 5;
         let text = format!("{sent} requests reached the target, but no line arrived in {source} within {waited} s");
         miss(
@@ -112,9 +111,11 @@ pub fn judge(seen: &Seen, config: &Config) -> Outcome {
         }
         None => {
             let lag = number((seen.lag.unwrap_or_default().as_secs_f64() * 10.0).round() / 10.0);
-            Outcome::pass(format!(
-                "{sent} of {sent} requests left their lines in {source} within {lag} s, no secret among them"
-            ))
+            let secrets = match seen.writes {
+                true => "no secret among them",
+                false => "no token among them; no password could be tried",
+            };
+            Outcome::pass(format!("{sent} of {sent} requests left their lines in {source} within {lag} s, {secrets}"))
         }
     };
     done(outcome.tier(Tier::E3).findings(findings))
