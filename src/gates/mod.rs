@@ -262,7 +262,7 @@ pub fn all() -> Vec<Box<dyn Gate>> {
         // infrastructure
         later(&not_built::INFRASTRUCTURE_LOAD_BALANCER),
         Box::new(infrastructure::restart_health::RestartHealth),
-        later(&not_built::INFRASTRUCTURE_BACKUP_RESTORE),
+        Box::new(infrastructure::backup_restore::BackupRestore),
         Box::new(infrastructure::autoscaling::Autoscaling),
         Box::new(infrastructure::env_encrypted::EnvEncrypted),
         // release
@@ -335,6 +335,7 @@ impl Config {
             ("monitoring", "metrics", self.monitoring.metrics.validate()),
             ("monitoring", "alerts", self.monitoring.alerts.validate()),
             ("monitoring", "alert_delivery", self.monitoring.alert_delivery.validate()),
+            ("infrastructure", "backup_restore", self.infrastructure.backup_restore.validate()),
             ("infrastructure", "autoscaling", self.infrastructure.autoscaling.validate()),
             ("infrastructure", "env_encrypted", self.infrastructure.env_encrypted.validate()),
             ("infrastructure", "restart_health", self.infrastructure.restart_health.validate()),

@@ -31,8 +31,6 @@ impl Gate for NotBuilt {
 
 /// Passive gates send a few dozen polite requests.
 const PASSIVE: Duration = Duration::from_secs(60);
-/// Rehearsals wait for a rollback or a restore.
-const REHEARSAL: Duration = Duration::from_secs(900);
 
 pub static INFRASTRUCTURE_LOAD_BALANCER: About = About {
     id: "infrastructure.load_balancer",
@@ -49,21 +47,4 @@ pub static INFRASTRUCTURE_LOAD_BALANCER: About = About {
     reads: "proxy configuration and how requests spread over the backends",
     decides: "two or more healthy backends, checked, with ordered timeouts",
     fix: "add a second server and health checks",
-};
-
-pub static INFRASTRUCTURE_BACKUP_RESTORE: About = About {
-    id: "infrastructure.backup_restore",
-    section: Section::Infrastructure,
-    class: Class::A,
-    line: "database backup and restore tested",
-    min_tier: Tier::E2,
-    attestable: true,
-    stage: Stage::Rehearsal,
-    lock: Lock::TargetExclusive,
-    needs: &[],
-    timeout: REHEARSAL,
-    skipped_for: &[Profile::StaticSite],
-    reads: "backup listings and a restore into a scratch instance",
-    decides: "the newest backup is fresh enough and a restore gave the same schema and rows",
-    fix: "take a backup and rehearse its restore",
 };

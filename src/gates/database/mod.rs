@@ -1,11 +1,14 @@
 //! The product's database as gates look at it: one door (`session.rs`), read-only and bounded, and behind it the counters of
-//! statements (`statements.rs`), plans (`plans.rs`, `reading.rs`) and the catalog (`catalog.rs`). PostgreSQL 13 and later. All SQL that
+//! statements (`statements.rs`), plans (`plans.rs`, `reading.rs`), the catalog (`catalog.rs`), what it holds (`holdings.rs`), and a scratch
+//! database for a restore (`scratch.rs`). PostgreSQL 13 and later. All SQL that
 //! gates speak stands in this folder. The address is a secret reference; outputs show host and name of the database alone.
 
 pub mod catalog;
 pub mod connections;
+pub mod holdings;
 pub mod plans;
 pub mod reading;
+pub mod scratch;
 mod session;
 pub mod statements;
 

@@ -1,4 +1,4 @@
-//! One read-only connection. The only place in the gates that sends SQL: each text goes out as one unnamed prepared statement
+//! One read-only connection. With `scratch.rs` the only place in the gates that sends SQL: each text goes out as one unnamed prepared statement
 //! without parameters (extended protocol), of which the server takes no second command, in a session that cannot write
 //! (`default_transaction_read_only`), with limits on time, rows and bytes. What comes back is text.
 
@@ -116,13 +116,11 @@ impl Session {
     pub async fn open(url: &Secret, tls: bool) -> Result<Session, DbError> {
         let url = url.reveal().map_err(|e| DbError::Secret(e.to_string()))?;
         let (options, host) = options(&url, tls)?;
-        let connect = async {
-            refuse_metadata(&options).await?;
-            PgConnection::connect_with(&options).await.map_err(|e| DbError::Connect(host.clone(), said(&e)))
-        };
-        let connection = tokio::time::timeout(CONNECT_TIME_MAX, connect).await.map_err(|_| {
-            DbError::Connect(host.clone(), format!("no answer within {} s", CONNECT_TIME_MAX.as_secs()))
-        })??;
+        Session::of(&options, host).await
+    }
+
+    pub(super) async fn of(options: &PgConnectOptions, host: String) -> Result<Session, DbError> {
+        let connection = connect(options, &host).await?;
         let place = Place { host, database: String::new(), version: 0 };
         let mut session = Session { connection, place, sent: 0 };
         let asked = session
@@ -176,6 +174,17 @@ impl Session {
     }
 }
 
+/// Within [`CONNECT_TIME_MAX`], and never to an address of metadata.
+pub(super) async fn connect(options: &PgConnectOptions, host: &str) -> Result<PgConnection, DbError> {
+    let connect = async {
+        refuse_metadata(options).await?;
+        PgConnection::connect_with(options).await.map_err(|e| DbError::Connect(host.to_string(), said(&e)))
+    };
+    tokio::time::timeout(CONNECT_TIME_MAX, connect).await.map_err(|_| {
+        DbError::Connect(host.to_string(), format!("no answer within {} s", CONNECT_TIME_MAX.as_secs()))
+    })?
+}
+
 /// A string as a literal (`standard_conforming_strings` is on since 9.1).
 pub(super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''").replace('\0', ""))
@@ -187,7 +196,7 @@ pub(super) fn identifier(name: &str) -> String {
 }
 
 /// What to connect to, and how it is shown.
-fn options(url: &Revealed, tls: bool) -> Result<(PgConnectOptions, String), DbError> {
+pub(super) fn options(url: &Revealed, tls: bool) -> Result<(PgConnectOptions, String), DbError> {
     let text = url.expose();
     let parsed = url::Url::parse(text).map_err(|_| DbError::Address)?;
     if let Some(password) = parsed.password() {
@@ -212,7 +221,7 @@ fn options(url: &Revealed, tls: bool) -> Result<(PgConnectOptions, String), DbEr
 }
 
 /// Is it this machine? Decided by the text.
-fn is_own(host: &str) -> bool {
+pub(super) fn is_own(host: &str) -> bool {
     let host = host.trim_matches(['[', ']']).trim_end_matches('.');
     host.starts_with('/')
         || host == "localhost"
@@ -243,7 +252,7 @@ fn said(error: &sqlx::Error) -> String {
     redact(&line)
 }
 
-fn failed(error: &sqlx::Error) -> DbError {
+pub(super) fn failed(error: &sqlx::Error) -> DbError {
     match error {
         sqlx::Error::Database(told) => {
             DbError::Statement(told.code().map(|c| c.into_owned()).unwrap_or_default(), said(error))

@@ -2,6 +2,7 @@
 
 pub mod allowed;
 pub mod autoscaling;
+pub mod backup_restore;
 pub mod env_encrypted;
 pub mod restart_health;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     pub autoscaling: autoscaling::Config,
+    pub backup_restore: backup_restore::Config,
     pub env_encrypted: env_encrypted::Config,
     pub restart_health: restart_health::Config,
 }
