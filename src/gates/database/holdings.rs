@@ -41,11 +41,8 @@ impl Session {
 
     /// `None`: the server's time limit came first, or the role may not read the table.
     async fn counted(&mut self, schema: &str, table: &str) -> Result<Option<u64>, DbError> {
-        let sql = format!(
-            "SELECT /* hypercare */ count(*)::text FROM ONLY {}.{}",
-            identifier(schema),
-            identifier(table)
-        );
+        let sql =
+            format!("SELECT /* hypercare */ count(*)::text FROM ONLY {}.{}", identifier(schema), identifier(table));
         match self.rows(sql).await {
             Ok(rows) => Ok(first(&rows).and_then(|text| text.parse().ok())),
             Err(DbError::Statement(state, _)) if matches!(state.as_str(), "57014" | "42501" | "55P03") => Ok(None),
@@ -136,9 +133,13 @@ impl Session {
             .await?;
         let mut out = Vec::new();
         for row in owned {
-            let [Some(schema), Some(sequence), Some(above), Some(table), Some(column)] = row.as_slice() else { continue };
-            let (sequence_id, table_id) =
-                (format!("{}.{}", identifier(schema), identifier(sequence)), format!("{}.{}", identifier(above), identifier(table)));
+            let [Some(schema), Some(sequence), Some(above), Some(table), Some(column)] = row.as_slice() else {
+                continue;
+            };
+            let (sequence_id, table_id) = (
+                format!("{}.{}", identifier(schema), identifier(sequence)),
+                format!("{}.{}", identifier(above), identifier(table)),
+            );
             let column_id = identifier(column);
             let sql = format!(
                 "SELECT /* hypercare */ (m.most > s.last_value OR (m.most = s.last_value AND NOT s.is_called))::text \
@@ -180,7 +181,10 @@ impl Session {
 
     /// Told apart by what no copy of another server carries. `None`: the role may not ask.
     pub async fn server_id(&mut self) -> Result<Option<String>, DbError> {
-        match self.rows("SELECT /* hypercare */ system_identifier::text FROM pg_catalog.pg_control_system()".into()).await {
+        match self
+            .rows("SELECT /* hypercare */ system_identifier::text FROM pg_catalog.pg_control_system()".into())
+            .await
+        {
             Ok(rows) => Ok(first(&rows).map(str::to_string)),
             Err(DbError::Statement(..)) => Ok(None),
             Err(other) => Err(other),

@@ -19,7 +19,7 @@ use crate::domain::problem::Problem;
 use crate::domain::secret::Secret;
 use crate::domain::verdict::Outcome;
 
-pub use session::{DbError, Place, Session};
+pub use session::{DbError, Place, Session, is_own_place};
 
 /// `[gates] database = { url = "${env:DATABASE_URL}" }`
 #[derive(Debug, Clone, Serialize, Deserialize, schemars::JsonSchema)]

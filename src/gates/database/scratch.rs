@@ -64,7 +64,8 @@ impl Scratch {
     /// What killed runs left.
     async fn sweep(&mut self, now_s: u64) {
         let sql = "SELECT datname::text FROM pg_catalog.pg_database WHERE datname LIKE 'hc\\_restore\\_%'";
-        let Ok(rows) = sqlx::query_as::<_, (String,)>(sql).persistent(false).fetch_all(&mut self.connection).await else {
+        let Ok(rows) = sqlx::query_as::<_, (String,)>(sql).persistent(false).fetch_all(&mut self.connection).await
+        else {
             return;
         };
         for (name,) in rows {

@@ -180,9 +180,9 @@ pub(super) async fn connect(options: &PgConnectOptions, host: &str) -> Result<Pg
         refuse_metadata(options).await?;
         PgConnection::connect_with(options).await.map_err(|e| DbError::Connect(host.to_string(), said(&e)))
     };
-    tokio::time::timeout(CONNECT_TIME_MAX, connect).await.map_err(|_| {
-        DbError::Connect(host.to_string(), format!("no answer within {} s", CONNECT_TIME_MAX.as_secs()))
-    })?
+    tokio::time::timeout(CONNECT_TIME_MAX, connect)
+        .await
+        .map_err(|_| DbError::Connect(host.to_string(), format!("no answer within {} s", CONNECT_TIME_MAX.as_secs())))?
 }
 
 /// A string as a literal (`standard_conforming_strings` is on since 9.1).
@@ -227,6 +227,11 @@ pub(super) fn is_own(host: &str) -> bool {
         || host == "localhost"
         || host.ends_with(".localhost")
         || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// The same of a place as outputs show it: with its port, or a socket's folder.
+pub fn is_own_place(host: &str) -> bool {
+    is_own(host) || host.rsplit_once(':').is_some_and(|(host, _)| is_own(host))
 }
 
 /// Link-local and metadata addresses are never reached, whatever name leads there.

@@ -89,7 +89,9 @@ impl Config {
         }
         let folder = self.artifact.as_ref().and_then(|path| path.parent());
         if folder.is_some_and(|folder| folder.to_string_lossy().contains('*')) {
-            problems.push(Problem::at(["artifact"], "has a `*` in a folder's name").hint("only the file's name may have it"));
+            problems.push(
+                Problem::at(["artifact"], "has a `*` in a folder's name").hint("only the file's name may have it"),
+            );
         }
         problems
     }
@@ -156,7 +158,7 @@ async fn follow(ctx: &GateContext) -> Result<Outcome, Box<Outcome>> {
     };
     let mut seen = Seen {
         place: source.place.to_string(),
-        own_host: crate::gates::database::is_own(&source.place.host),
+        own_host: crate::gates::database::is_own_place(&source.place.host),
         artifact: artifact.display().to_string(),
         backups,
         ..Seen::default()
@@ -182,7 +184,12 @@ async fn follow(ctx: &GateContext) -> Result<Outcome, Box<Outcome>> {
 }
 
 /// Restores into a database of its own, compares, and drops it.
-async fn rehearse(ctx: &GateContext, source: &mut Session, url: &Secret, backup: &Backup) -> Result<Checked, Box<Outcome>> {
+async fn rehearse(
+    ctx: &GateContext,
+    source: &mut Session,
+    url: &Secret,
+    backup: &Backup,
+) -> Result<Checked, Box<Outcome>> {
     let config = &ctx.config.infrastructure.backup_restore;
     let tell = |text: &str| (ctx.progress)(ABOUT.id, text);
     let failed = |what: &'static str| {
@@ -219,7 +226,12 @@ async fn rehearse(ctx: &GateContext, source: &mut Session, url: &Secret, backup:
         })
         .await;
         let took = begun.elapsed();
-        let mut checked = Checked { backup: backup.clone(), scratch: scratch.host.clone(), took_s: took.as_secs_f64(), ..Checked::default() };
+        let mut checked = Checked {
+            backup: backup.clone(),
+            scratch: scratch.host.clone(),
+            took_s: took.as_secs_f64(),
+            ..Checked::default()
+        };
         match restored {
             Ok(by) => checked.by = by,
             Err(restore::Stopped::Failed(text)) => {
@@ -231,7 +243,8 @@ async fn rehearse(ctx: &GateContext, source: &mut Session, url: &Secret, backup:
         tell("comparing the copy with the source");
         scratch.analyze().await.map_err(failed("the copy"))?;
         let mut copy = scratch.session().await.map_err(failed("the copy"))?;
-        let (ours, theirs) = (source.holdings(false).await.map_err(of_source)?, copy.holdings(true).await.map_err(failed("the copy"))?);
+        let (ours, theirs) =
+            (source.holdings(false).await.map_err(of_source)?, copy.holdings(true).await.map_err(failed("the copy"))?);
         checked.compare(&ours, &theirs);
         if let Some((table, column)) = config.clock.as_deref().and_then(|clock| clock.rsplit_once('.')) {
             let (new, old) = (

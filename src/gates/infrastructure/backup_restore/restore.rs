@@ -74,7 +74,8 @@ pub async fn restore(
         Ok(_) if told.contains("unsupported version") => {
             let text = format!("{by} is older than what wrote {}", backup.name);
             Err(Stopped::NoTool(Box::new(
-                Outcome::error("wrong-version", text).hint("install the PostgreSQL client of the server's major version"),
+                Outcome::error("wrong-version", text)
+                    .hint("install the PostgreSQL client of the server's major version"),
             )))
         }
         // A program of the product's own may say anything.
@@ -97,7 +98,8 @@ async fn bounded(stderr: Option<impl AsyncRead + Unpin>) -> String {
 /// The first complaint; details beside it may show rows, and are left out.
 fn reason(told: &str) -> Option<String> {
     let line = told.lines().find_map(|line| {
-        let line = line.split_once("error: ").or_else(|| line.split_once("ERROR: ")).or_else(|| line.split_once("FATAL: "))?.1;
+        let line =
+            line.split_once("error: ").or_else(|| line.split_once("ERROR: ")).or_else(|| line.split_once("FATAL: "))?.1;
         Some(line.trim())
     })?;
     let line = line.rsplit_once("ERROR: ").map_or(line, |(_, last)| last.trim());
@@ -115,7 +117,9 @@ fn variables(reached: &Reached) -> Vec<(&'static str, String)> {
         out.push(("PGPORT", url.port().unwrap_or(5432).to_string()));
         let socket = url.query_pairs().find(|(key, _)| key == "host").map(|(_, value)| value.into_owned());
         out.push(("PGHOST", socket.or_else(|| url.host_str().map(str::to_string)).unwrap_or_default()));
-        out.extend(url.query_pairs().find(|(key, _)| key == "sslmode").map(|(_, value)| ("PGSSLMODE", value.into_owned())));
+        out.extend(
+            url.query_pairs().find(|(key, _)| key == "sslmode").map(|(_, value)| ("PGSSLMODE", value.into_owned())),
+        );
     }
     out
 }
@@ -130,7 +134,8 @@ fn with_password(reached: &Reached) -> String {
 async fn own(reached: &Reached, backup: &Backup) -> Result<(Command, String), Stopped> {
     let head = head(&backup.path).await;
     let none = |text: String| {
-        let hint = "command = [\"sh\", \"-c\", \"gpg -d {artifact} | pg_restore …\"] in [gates.infrastructure.backup_restore]";
+        let hint =
+            "command = [\"sh\", \"-c\", \"gpg -d {artifact} | pg_restore …\"] in [gates.infrastructure.backup_restore]";
         Stopped::NoTool(Box::new(Outcome::error("unknown-format", text).hint(hint)))
     };
     let name = match head.as_deref() {
@@ -207,14 +212,18 @@ mod tests {
         assert_eq!(reason(told).as_deref(), Some("role \"app\" does not exist"));
         let psql = "psql:shop.sql:12: ERROR:  duplicate key\nDETAIL:  Key (email)=(ada@shop.example) already exists.\n";
         assert_eq!(reason(psql).as_deref(), Some("duplicate key"));
-        assert_eq!(reason("pg_restore: error: could not read from input file: end of file").as_deref(),
-            Some("could not read from input file: end of file"));
+        assert_eq!(
+            reason("pg_restore: error: could not read from input file: end of file").as_deref(),
+            Some("could not read from input file: end of file")
+        );
         assert_eq!(reason("anything"), None);
     }
 
     #[test]
     fn plain_dumps_are_told_by_their_head() {
-        assert!(is_sql(b"--\n-- PostgreSQL database dump\n") && is_sql(b"\\connect x") && is_sql(b"CREATE TABLE a ();"));
+        assert!(
+            is_sql(b"--\n-- PostgreSQL database dump\n") && is_sql(b"\\connect x") && is_sql(b"CREATE TABLE a ();")
+        );
         assert!(!is_sql(b"\x1f\x8b\x08") && !is_sql(b"PK\0\0") && !is_sql(b""));
     }
 }
