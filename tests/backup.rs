@@ -6,7 +6,7 @@ mod support;
 
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::Value;
 use support::gate::{self, says};
@@ -133,9 +133,10 @@ fn each_backup_that_is_none_is_named() {
 
     let day = Duration::from_secs(86_400);
     let old = std::fs::File::options().write(true).open(shop.path("shop.dump")).unwrap();
-    old.set_modified(SystemTime::now() - day * 2).unwrap();
+    let written = old.metadata().unwrap().modified().unwrap();
+    old.set_modified(written - day * 2).unwrap();
     says(&shop.check("shop.dump", ""), "fail", &["stale-backup"]);
-    old.set_modified(SystemTime::now()).unwrap();
+    old.set_modified(written).unwrap();
 
     shop.dump("schema.dump", &["--schema-only"]);
     says(&shop.check("schema.dump", CLOCK), "fail", &["missing-rows", "stale-content", "smoke"]);

@@ -128,7 +128,10 @@ impl Gate for BackupRestore {
     }
 
     fn check<'a>(&'a self, ctx: &'a GateContext) -> BoxFuture<'a, Outcome> {
-        Box::pin(async move { follow(ctx).await.unwrap_or_else(|outcome| *outcome) })
+        Box::pin(async move {
+            let own = follow(ctx).await.unwrap_or_else(|outcome| *outcome);
+            ctx.with_imports(&ABOUT, own)
+        })
     }
 }
 

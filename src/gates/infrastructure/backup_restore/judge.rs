@@ -112,6 +112,11 @@ pub fn judge(seen: &Seen, config: &Config, now: Timestamp) -> Outcome {
     }
     if let Some((checked, at)) = &seen.checked {
         rehearsed(checked, config, &mut miss);
+        if let Some(newest) = newest.filter(|newest| newest.bytes > 0 && newest.bytes * 2 < checked.backup.bytes) {
+            let (now, then) = (bytes(newest.bytes as f64), bytes(checked.backup.bytes as f64));
+            let text = format!("{} has {now}, the one that was restored had {then}", newest.name);
+            miss("shrunk", Severity::Medium, text, HOW);
+        }
         let age = now.since(*at);
         if age > config.max_rehearsal_age.get() {
             let text = format!("the restore was rehearsed {} ago", prose(age));

@@ -1,6 +1,6 @@
 //! Tests of the verdict, the listing and the record. Real dumps and real servers are in `tests/backup.rs`.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::judge::{Checked, Seen, judge, keep, kept};
 use super::listing::{Backup, list};
@@ -74,6 +74,7 @@ fn each_verdict() {
     said(|_, c| c.left_behind = Some("hc_restore_1".into()), "pass: left-behind");
     said(|_, c| c.tables = 0, "warn: empty-source");
     said(|s, c| s.checked = Some((c.clone(), ago(31 * 24))), "warn: old-rehearsal");
+    said(|s, _| s.backups[0].bytes = 1000, "warn: shrunk");
     let mut never = good();
     (never.checked, never.why_not) = (None, Some("no scratch server is named"));
     told(&never, "not-rehearsed");
@@ -108,8 +109,9 @@ fn the_newest_that_is_whole_counts() {
     let write = |name: &str, hours: u64| {
         let path = dir.path().join(name);
         std::fs::write(&path, "x").unwrap();
-        let at = SystemTime::now() - Duration::from_secs(hours * 3600);
-        std::fs::File::options().write(true).open(path).unwrap().set_modified(at).unwrap();
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        let written = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(written - Duration::from_secs(hours * 3600)).unwrap();
     };
     for (name, hours) in [("shop-1.dump", 50), ("shop-2.dump", 26), ("other.dump", 1)] {
         write(name, hours);
