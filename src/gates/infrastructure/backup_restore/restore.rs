@@ -222,7 +222,9 @@ mod tests {
     #[test]
     fn plain_dumps_are_told_by_their_head() {
         assert!(
-            is_sql(b"--\n-- PostgreSQL database dump\n") && is_sql(b"\\connect x") && is_sql(b"SET search_path = shop;")
+            is_sql(b"--\n-- PostgreSQL database dump\n")
+                && is_sql(b"\\connect x")
+                && is_sql(b"SET search_path = shop;")
         );
         assert!(!is_sql(b"\x1f\x8b\x08") && !is_sql(b"PK\0\0") && !is_sql(b""));
     }
